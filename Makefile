@@ -1,0 +1,43 @@
+# One runner. Every target makes what it needs: `make test` on a bare machine installs the environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2# processes that share the tests; 0 runs them in one
+ARGS ?=# more words for pytest: make test ARGS='-k policy -m "not slow"'
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types bench clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/.ready ## Embed, score and export a small set of generated images, without a network
+	$(BIN)/clipsieve demo
+
+test: .venv/.ready ## Run every test, the slow ones too
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: .venv/.ready ## Check style, formatting, the walls between the rooms, and SQL
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql
+
+types: .venv/.ready ## Check types, strictly
+	$(BIN)/mypy
+
+bench: .venv/.ready ## Take the figures again that the documentation states
+	$(BIN)/python -m bench
+
+clean: ## Remove caches, builds and the demo's store; the environment .venv stays
+	rm -rf build dist store-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# The stamp is written last: an interrupted installation is no environment.
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "clipsieve needs Python 3.11 or later, and '$(PYTHON)' is not: name one with 'make PYTHON=python3.12 ...'." >&2; \
+		exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embed,dev]'
+	@touch $@
