@@ -1,0 +1,82 @@
+"""Identity of an encoder: a vector without its encoder is a bug, so the store keeps and enforces this record."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from store.errors import StoreDamaged
+
+_LABELS = {"model_name", "pretrained", "weights_origin", "torch_version", "pillow_version"}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An open_clip model with its weights, its precision and everything that happens to pixels before it.
+
+    Two encoders with one `fingerprint` give the same vectors; the labels only say where the weights came from.
+    """
+
+    # labels
+    model_name: str  # open_clip's name, or the name of the folder of a `local-dir:` or the repository of an `hf-hub:`
+    pretrained: str  # open_clip's tag, a checkpoint's file name, or "random"
+    weights_origin: str  # "pretrained", "checkpoint", "local-dir", "hf-hub" or "random"
+    torch_version: str
+    pillow_version: str
+    # identity
+    architecture_sha256: str  # of the model config as canonical JSON, activation included
+    weights_sha256: str  # of the state dict in float32: names, shapes and bytes, in order of names
+    embedding_dim: int  # D
+    logit_scale: float  # already exponentiated, about 100 for trained CLIP models
+    precision: str  # "fp32", "bf16" or "fp16": of the image tower; text is always encoded in float32
+    preprocessing: dict[str, Any]  # open_clip's: size, mean, std, interpolation, resize_mode, fill_color
+    decode_mode: str  # how bytes become RGB pixels, see embed/decode.py
+    open_clip_version: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the sha256 (hex) of everything that changes a vector."""
+        identity = {name: value for name, value in asdict(self).items() if name not in _LABELS}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def encoder_id(self) -> str:
+        """Return the name of this encoder's folder: readable labels and 12 digits of the fingerprint."""
+        label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{self.model_name}-{self.pretrained}").strip("-.")[:80]
+        return f"{label}-{self.fingerprint[:12]}"
+
+    @property
+    def random_weights(self) -> bool:
+        """True where the weights were never trained, so that no score means anything."""
+        return self.weights_origin == "random"
+
+    def differences(self, other: "Encoder") -> list[str]:
+        """Return `field: ours -> theirs` for every identity field in which the two differ."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name not in _LABELS)
+        return [f"{name}: {ours} -> {theirs}" for name, ours, theirs in pairs if ours != theirs]
+
+    def to_json(self) -> bytes:
+        """Return encoder.json: deterministic, so that two jobs that start at once write the same bytes."""
+        record = {"encoder_id": self.encoder_id, "fingerprint": self.fingerprint, **asdict(self)}
+        return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> "Encoder":
+        """Read encoder.json; raise StoreDamaged where it is unreadable or its fingerprint is not its content's."""
+        try:
+            record = json.loads(data)
+            encoder = cls(**{f.name: record[f.name] for f in fields(cls)})
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreDamaged(
+                f"{where} is not an encoder record ({error!r}).",
+                "Without it nobody can say what the vectors beside it mean.",
+                "Restore the file from a backup, or embed again into a new store.",
+            ) from error
+        if record.get("fingerprint") != encoder.fingerprint:
+            raise StoreDamaged(
+                f"{where} was changed by hand: its fingerprint does not match its content.",
+                "The vectors beside it were made by the encoder that it described before.",
+                "Restore the file from a backup.",
+            )
+        return encoder

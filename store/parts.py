@@ -1,0 +1,87 @@
+"""Writing and reading Parquet parts. A part is whole or absent; its existence is the mark that it is done."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store.errors import StoreDamaged
+from store.layout import EncoderStore
+from store.location import Location
+from store.schema import ImageRow, images_table, thumbnails_table
+
+ROW_GROUP_ROWS = 16_384
+"""Small enough that DuckDB spreads one part over several threads, large enough for good zone maps."""
+
+_NO_DICTIONARY = {"image_id", "uri", "key", "etag", "revision", "sha256", "embedding.list.element", "webp", "text"}
+_NO_COMPRESSION = {"embedding.list.element", "vector.list.element", "webp"}
+"""Random bits and WebP do not shrink; trying costs decoding time for ever."""
+
+
+def parquet_bytes(*tables: pa.Table) -> bytes:
+    """Return tables of one schema as a Parquet file, none sharing a row group: the same bytes for the same tables."""
+    schema = tables[0].schema
+    leaves = [path for field in schema for path in _leaves(field)]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        use_dictionary=[leaf for leaf in leaves if leaf not in _NO_DICTIONARY],
+        compression={leaf: "NONE" if leaf in _NO_COMPRESSION else "ZSTD" for leaf in leaves},
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+    return bytes(sink.getvalue())
+
+
+def write_images(store: EncoderStore, name: str, run_id: str, rows: Sequence[ImageRow]) -> None:
+    """Write one part of images and its thumbnails; the images come last, since they are what counts as done.
+
+    Rows without an embedding go into row groups of their own. DuckDB 2.0 reads a missing list as one missing element,
+    and `list_inner_product` refuses a vector of rows that holds one, even where a filter has dropped its row.
+    """
+    thumbnails = thumbnails_table(rows, run_id)
+    if thumbnails.num_rows:
+        store.location.write(f"thumbnails/{name}.parquet", parquet_bytes(thumbnails))
+    embedded = [row for row in rows if row.embedding is not None]
+    others = [row for row in rows if row.embedding is None]
+    groups = [images_table(some, run_id, store.encoder.embedding_dim) for some in (embedded, others)]
+    store.location.write(f"images/{name}.parquet", parquet_bytes(*groups))
+
+
+def read_part(location: Location, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a part, or some of its columns; raise StoreDamaged where it is no readable Parquet file."""
+    try:
+        with location.open(name) as file:
+            return pq.ParquetFile(file).read(columns=list(columns) if columns is not None else None)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise damaged(location, name, error) from error
+
+
+def damaged(location: Location, name: str, error: Exception) -> StoreDamaged:
+    """Return the error for an unreadable part, with the way out that fits what it holds."""
+    way_out = {
+        "images": "Remove it and run the same `clipsieve embed` again: only its images are read again.",
+        "thumbnails": "Remove it: everything but the contact sheets works without it.",
+        "listings": "Remove it and run the same `clipsieve embed` again: the source is listed anew.",
+        "prompts": "Remove it: its prompts are encoded again when they are needed.",
+        "scores": "Remove its folder and run `clipsieve score` again.",
+    }
+    return StoreDamaged(
+        f"{location.uri}/{name} cannot be read ({' '.join(str(error).split())[:200]}).",
+        do=way_out.get(name.split("/", 1)[0], "Restore it from a backup."),
+    )
+
+
+def unit_rows(vectors: npt.NDArray[np.float32], tolerance: float) -> npt.NDArray[np.bool_]:
+    """Return (N,) bool: whether each row of (N, D) has length 1 within the tolerance."""
+    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    return np.asarray(np.abs(lengths - 1.0) <= tolerance)
+
+
+def _leaves(field: pa.Field) -> list[str]:
+    if pa.types.is_fixed_size_list(field.type):
+        return [f"{field.name}.list.element"]
+    return [field.name]

@@ -1,0 +1,273 @@
+"""S3, once for the whole house: the client with its retries, the prefix as a Location, and errors as sentences.
+
+Credentials come from boto3's standard chain only and never appear in a message:
+https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import boto3
+import duckdb
+from boto3.exceptions import S3UploadFailedError
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+from store.errors import LocationError
+from store.location import Entry, occupied
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+S3Failure = (BotoCoreError, ClientError, S3UploadFailedError)
+"""What boto3 raises when a request fails after its retries."""
+
+Unreachable = HTTPClientError
+"""The service could not be reached, or the connection broke, after every retry."""
+
+BodyBrokeOff = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
+"""A body ended early; unlike a request, boto3 does not retry it."""
+
+MAX_CONNECTIONS = 64
+
+_ADVICE = {
+    "NoSuchBucket": "Check the bucket's name, and --endpoint-url if it is not on AWS.",
+    "InvalidBucketName": "Check the bucket's name.",
+    "AccessDenied": "Allow this action for these credentials in the bucket's or the role's policy.",
+    "403": "Allow this action for these credentials in the bucket's or the role's policy.",
+    "SignatureDoesNotMatch": "The secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY or the profile.",
+    "InvalidAccessKeyId": "The service does not know this access key: check AWS_ACCESS_KEY_ID, or --endpoint-url.",
+    "ExpiredToken": "Renew the credentials (for example `aws sso login`), then run the same command again.",
+    "PermanentRedirect": "Pass the bucket's own region with --region.",
+    "IllegalLocationConstraintException": "Pass the bucket's own region with --region.",
+}
+
+
+@dataclass(frozen=True)
+class S3Options:
+    """How to reach S3. None means what the environment and the profile say."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    requester_pays: bool = False
+
+    def client(self) -> "S3Client":
+        """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets)."""
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 8},
+            max_pool_connections=MAX_CONNECTIONS,
+            connect_timeout=10,
+            read_timeout=60,
+            # Some services send a whole object's checksum with a part of it, which then cannot match.
+            response_checksum_validation="when_required",
+        )
+        try:
+            return boto3.client("s3", endpoint_url=self.endpoint_url, region_name=self.region, config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise LocationError(
+                f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile."
+            ) from error
+
+    def request_payer(self) -> dict[str, Any]:
+        """Return the request parameter for requester-pays buckets, or nothing."""
+        return {"RequestPayer": "requester"} if self.requester_pays else {}
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key or prefix of `s3://bucket/rest`; the rest is taken as it is, whatever it holds."""
+    bucket, _, rest = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise LocationError(f"{uri!r} names no bucket.", do="Write s3://BUCKET/PREFIX/.")
+    return bucket, rest
+
+
+def error_code(error: Exception) -> str:
+    """Return S3's own error code, the HTTP status where S3 gave none, or the exception's name."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "")) or "ClientError"
+    return type(error).__name__
+
+
+def refused(verb: str, uri: str, error: Exception) -> LocationError:
+    """Turn what boto3 raised into one sentence with the way out."""
+    if isinstance(error, NoCredentialsError):
+        return LocationError(
+            f"Cannot {verb} {uri}: no AWS credentials were found.",
+            do="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or give the machine a role.",
+        )
+    code = error_code(error)
+    said = error.response.get("Error", {}).get("Message", "") if isinstance(error, ClientError) else str(error)
+    return LocationError(
+        f"Cannot {verb} {uri}: {code}{f' ({said})' if said and said != code else ''}.",
+        do=_ADVICE.get(code, "Check the network and the service, then run the same command again."),
+    )
+
+
+class S3Location:
+    """A prefix of a bucket."""
+
+    def __init__(self, uri: str, options: S3Options, client: "S3Client | None" = None) -> None:
+        """Name a prefix; nothing is asked of S3 yet."""
+        self._options = options
+        self._client = client or options.client()
+        self._bucket, prefix = split_uri(uri)
+        self._prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+
+    @property
+    def uri(self) -> str:
+        """The prefix without its trailing slash."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def child(self, name: str) -> "S3Location":
+        """Return the prefix one folder below."""
+        return S3Location(f"{self.uri}/{name}", self._options, self._client)
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's bytes, or None where there is no such key."""
+        try:
+            answer = self._client.get_object(**self._at(name))
+            return answer["Body"].read()
+        except S3Failure as error:
+            if error_code(error) in {"NoSuchKey", "404"}:
+                return None
+            raise refused("read", f"{self.uri}/{name}", error) from error
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for random access by ranged reads."""
+        return cast("BinaryIO", self._filesystem().open(f"{self._bucket}/{self._prefix}{name}"))
+
+    def files(self, folder: str = "") -> list[Entry]:
+        """Return every object below `folder`, sorted by name."""
+        prefix = f"{self._prefix}{folder}/" if folder else self._prefix
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, **self._options.request_payer()
+        )
+        try:
+            objects = [o for page in pages for o in page.get("Contents", [])]
+        except S3Failure as error:
+            raise refused("list", f"s3://{self._bucket}/{prefix}", error) from error
+        return sorted((Entry(o["Key"][len(self._prefix) :], o["Size"]) for o in objects), key=lambda e: e.name)
+
+    def folders(self) -> list[str]:
+        """Return the names of the common prefixes directly here, sorted."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix, Delimiter="/", **self._options.request_payer()
+        )
+        try:
+            prefixes = [p["Prefix"] for page in pages for p in page.get("CommonPrefixes", [])]
+        except S3Failure as error:
+            raise refused("list", self.uri, error) from error
+        return sorted(prefix[len(self._prefix) : -1] for prefix in prefixes)
+
+    def write(self, name: str, data: bytes | Path) -> None:
+        """Upload an object: one PUT, or a multipart upload that becomes visible when it is complete."""
+        try:
+            if isinstance(data, Path):
+                extra = self._options.request_payer()
+                self._client.upload_file(str(data), self._bucket, self._prefix + name, ExtraArgs=extra)
+            else:
+                self._client.put_object(**self._at(name), Body=data)
+        except S3Failure as error:
+            raise refused("write", f"{self.uri}/{name}", error) from error
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object only where there is none of that key.
+
+        Conditional writes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html. A service
+        that ignores the condition is asked first, which leaves a gap that only jobs started at one moment can meet.
+        """
+        if self.read(name) is not None:
+            return False
+        try:
+            self._client.put_object(**self._at(name), Body=data, IfNoneMatch="*")
+        except S3Failure as error:
+            if error_code(error) in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
+                return False
+            raise refused("write", f"{self.uri}/{name}", error) from error
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove an object if it exists."""
+        try:
+            self._client.delete_object(**self._at(name))
+        except S3Failure as error:
+            raise refused("remove", f"{self.uri}/{name}", error) from error
+
+    @contextlib.contextmanager
+    def stage(self, last: str) -> Iterator[Path]:
+        """Give a temporary folder, whose files are uploaded when the block ends well."""
+        if self.files():
+            raise occupied(self.uri)
+        with tempfile.TemporaryDirectory(prefix="clipsieve-run-") as folder:
+            yield Path(folder)
+            for file in sorted(Path(folder).iterdir(), key=lambda path: (path.name == last, path.name)):
+                self.write(file.name, file)
+
+    def duckdb_path(self, name: str) -> str:
+        """Return the object's path in the file system that `attach` registers."""
+        return f"{_FileSystem.protocol}://{self._bucket}/{self._prefix}{name}"
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Register this client as a file system, so that DuckDB needs no extension from the network."""
+        connection.register_filesystem(self._filesystem())
+
+    def _filesystem(self) -> "_FileSystem":
+        return _FileSystem(client=self._client, request_payer=self._options.request_payer())
+
+    def _at(self, name: str) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": self._prefix + name, **self._options.request_payer()}
+
+
+class _FileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Read-only fsspec view of S3 through our client: https://filesystem-spec.readthedocs.io/en/latest/developer.html."""
+
+    protocol = "clipsieve-s3"
+    cachable = False
+
+    def __init__(self, client: "S3Client", request_payer: dict[str, Any]) -> None:
+        super().__init__()
+        self.client, self.request_payer = client, request_payer
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        bucket, _slash, key = self._strip_protocol(path).partition("/")
+        try:
+            head = self.client.head_object(Bucket=bucket, Key=key, **self.request_payer)
+        except S3Failure as error:
+            raise refused("read", f"s3://{bucket}/{key}", error) from error
+        return {"name": f"{bucket}/{key}", "size": head["ContentLength"], "type": "file"}
+
+    def modified(self, _path: str) -> datetime:
+        """Return a constant: files of a store never change under their name."""
+        return datetime(2000, 1, 1, tzinfo=UTC)
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """Return the path itself: every file is named in full."""
+        return [path]
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> "_File":
+        return _File(self, path, mode, cache_type="none")
+
+
+class _File(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        bucket, _, key = self.path.partition("/")
+        request = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{end - 1}", **self.fs.request_payer}
+        try:
+            with contextlib.closing(self.fs.client.get_object(**request)["Body"]) as body:
+                return cast("bytes", body.read())
+        except S3Failure as error:
+            raise refused("read", f"s3://{bucket}/{key}", error) from error
