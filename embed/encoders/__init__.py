@@ -1,0 +1,26 @@
+"""From the words of `--encoder` to an image tower and a text tower of one open_clip model.
+
+Importing this package loads neither torch nor open_clip; the first call that needs them does.
+
+    spec               words -> EncoderSpec, checked against open_clip's registry
+    weights, hub       EncoderSpec -> a checkpoint on this machine
+    model              checkpoint -> an open_clip model in float32
+    identity           model -> store.encoder.Encoder, the record that stands beside the vectors
+    device             where and in which precision the image tower runs
+    towers             pixels and texts -> L2-normalised vectors
+    torchvision_shim   the only door to torch and open_clip
+"""
+
+from embed.encoders.spec import EncoderSpec, list_encoders, parse_encoder
+from embed.encoders.towers import ImageTower, TextTower, Towers, load_text_tower, load_towers
+
+__all__ = [
+    "EncoderSpec",
+    "ImageTower",
+    "TextTower",
+    "Towers",
+    "list_encoders",
+    "load_text_tower",
+    "load_towers",
+    "parse_encoder",
+]

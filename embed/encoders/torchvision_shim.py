@@ -1,0 +1,93 @@
+"""The only door to torch and open_clip: they load at first use, quietly, and torchvision's known fault is mended."""
+
+import importlib
+import logging
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from store.errors import MissingExtra
+
+_LOCK = threading.RLock()
+_DECLARED: dict[str, Any] = {}  # operator -> its Library; one that is collected takes its operators along
+_BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_SIGNATURES = {"nms": f"nms{_BOXES}", "qnms": f"qnms{_BOXES}"}
+
+
+@cache
+def import_torch() -> ModuleType:
+    """Return torch; raise MissingExtra where it is not installed."""
+    with _LOCK, quiet():
+        return _import("torch")
+
+
+@cache
+def import_open_clip() -> ModuleType:
+    """Return open_clip with a torchvision that loads; raise MissingExtra where one of them is not installed."""
+    torch = import_torch()
+    with _LOCK, quiet():
+        _import_torchvision(torch)
+        return _import("open_clip")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep these libraries' warnings, and what they log through the root logger, off stderr.
+
+    open_clip calls `logging.info(...)` on the root logger, which installs a handler there unless one exists.
+    """
+    root, placeholder = logging.getLogger(), logging.NullHandler()
+    root.addHandler(placeholder)
+    root.addFilter(_not_from_open_clip)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeFilter(_not_from_open_clip)
+        root.removeHandler(placeholder)
+
+
+def _not_from_open_clip(record: logging.LogRecord) -> bool:
+    return "open_clip" not in record.pathname
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"{error.name} is not installed.",
+            "Encoding images and texts needs torch and open_clip.",
+            "Install them with: pip install 'clipsieve[embed]'",
+        ) from error
+
+
+def _import_torchvision(torch: ModuleType) -> None:
+    """Import torchvision; where its compiled part does not match torch, declare the operators that it then misses.
+
+    A CPU build of torch beside the registry's torchvision ends in `operator torchvision::nms does not exist`
+    (https://github.com/pytorch/vision/issues/9077, https://github.com/pytorch/vision/issues/9085). A declared operator
+    has no implementation; open_clip never calls it.
+    """
+    try:
+        _import("torchvision")
+    except RuntimeError as error:
+        missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
+        if missing is None or missing[1] not in _SIGNATURES or missing[1] in _DECLARED:
+            raise
+        _declare(torch, missing[1])
+        _import_torchvision(torch)
+
+
+def _declare(torch: ModuleType, operator: str) -> None:
+    _DECLARED[operator] = torch.library.Library("torchvision", "FRAGMENT")
+    _DECLARED[operator].define(_SIGNATURES[operator])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]

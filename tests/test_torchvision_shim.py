@@ -1,0 +1,59 @@
+"""What is loaded and when, what it prints, and that only the known fault of torchvision is mended."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embed.encoders import torchvision_shim as shim
+from tests.tiny_encoder import write_tiny_encoder
+
+
+def test_reading_words_of_local_models_loads_no_torch() -> None:
+    """Importing the package, and naming a local-dir or hub model, costs no import of torch; stderr stays empty."""
+    code = (
+        "import sys; from embed.encoders import parse_encoder as parse; parse('local-dir:/x'); parse('hf-hub:a/b');"
+        "assert not {'torch', 'open_clip', 'torchvision', 'huggingface_hub'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_loading_says_nothing_on_stderr(tmp_path: Path) -> None:
+    """A load in a fresh process prints nothing, leaves the root logger without a handler, and torchvision usable."""
+    code = (
+        "import logging, sys; from embed.encoders import *; towers = load_towers(parse_encoder(sys.argv[1]));"
+        "assert not logging.getLogger().handlers; import torchvision; print(towers.encoder.encoder_id)"
+    )
+    place = f"local-dir:{write_tiny_encoder(tmp_path / 'tiny')}"
+    words = [sys.executable, "-W", "error", "-c", code, place]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("tiny-open_clip_model.safetensors-")
+
+
+@pytest.mark.parametrize("missing", ["torch", "torchvision", "open_clip"])
+def test_missing_libraries_are_named_with_their_extra(missing: str) -> None:
+    """Without torch, torchvision or open_clip one sentence says what to install."""
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from embed.encoders import list_encoders\nfrom store.errors import MissingExtra\n"
+        "try: list_encoders()\nexcept MissingExtra as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"{missing} is not installed.")
+    assert "pip install 'clipsieve[embed]'" in done.stdout
+
+
+@pytest.mark.parametrize("operator", ["unheard_of", "nms"])
+def test_only_the_known_fault_of_torchvision_is_mended(monkeypatch: pytest.MonkeyPatch, operator: str) -> None:
+    """Any other failure of torchvision's import is passed on, and the known one is mended only once."""
+
+    def broken(_name: str) -> None:
+        raise RuntimeError(f"operator torchvision::{operator} does not exist")
+
+    monkeypatch.setattr(shim, "_import", broken)
+    monkeypatch.setitem(shim._DECLARED, "nms", None)
+    with pytest.raises(RuntimeError, match=operator):
+        shim._import_torchvision(shim.import_torch())
