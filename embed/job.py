@@ -1,0 +1,251 @@
+"""The one expensive step: every pending object of a source is read, decoded and embedded once, and accounted for.
+
+    lister thread    page -> listing, ledger -> pending objects -> budget
+    worker threads   object -> bytes -> pixels (embed/prepare.py)
+    caller's thread  pixels -> batch -> embeddings -> rows
+    writer thread    rows -> part (embed/writer.py)
+
+Stopped at any moment, what is in parts is done and everything else is done by the next run.
+"""
+
+import os
+import queue
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import BoundedSemaphore, Event, Thread
+
+import numpy as np
+
+from embed.encoders import Towers
+from embed.prepare import Budget, Prepared, Preparer
+from embed.progress import Tally
+from embed.silence import native_output_silenced
+from embed.sources import Source
+from embed.writer import PartWriter
+from store.errors import SourceError
+from store.layout import EncoderStore, new_run_id
+from store.ledger import Ledger
+from store.listings import ListingWriter
+from store.prompts import add_prompts, missing_prompts
+from store.records import ErrorCode, SourceObject, Status
+from store.schema import ImageRow
+
+IN_FLIGHT_BYTES = 1 << 30
+REFUSED_AT_FIRST = 32
+"""When so many objects are forbidden before a single one could be read, the permission is missing for all of them."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job works; nothing here changes what an image's row says."""
+
+    batch_size: int = 64
+    part_rows: int = 50_000
+    part_age_s: float = 60.0
+    thumbnails: bool = True
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a job did."""
+
+    run_id: str
+    encoder_id: str
+    source: str
+    listed: int
+    already_done: int
+    embedded: int
+    not_images: int
+    errors: dict[str, int]  # by error code
+    bytes_read: int
+    seconds: float
+    stage_seconds: dict[str, float]  # summed over threads
+    stopped: bool  # asked to stop before the end
+
+    @property
+    def pending(self) -> int:
+        """Objects listed and still without an outcome."""
+        return self.listed - self.already_done - self.embedded - self.not_images - sum(self.errors.values())
+
+
+@dataclass(frozen=True)
+class Job:
+    """One embed job. `stop` may be set from any thread or signal handler; `on_tick` is called a few times a second."""
+
+    source: Source
+    store: EncoderStore
+    towers: Towers
+    options: JobOptions
+    stop: Event
+    tally: Tally
+    on_tick: Callable[[], None] = lambda: None
+
+    def run(self, prompts: Iterable[str] = ()) -> Summary:
+        """Embed what is pending; cache the vectors of `prompts` first, so that scoring needs no text tower."""
+        texts = missing_prompts(self.store, prompts)
+        if texts:
+            with self.tally.stage("prompts"):
+                add_prompts(self.store, texts, self.towers.text.encode(texts))
+        run_id = new_run_id(self.store.newest_run())
+        with native_output_silenced():
+            _Flow(self, run_id).run()
+        tally = self.tally
+        return Summary(
+            run_id=run_id,
+            encoder_id=self.store.encoder.encoder_id,
+            source=self.source.uri,
+            listed=tally.listed,
+            already_done=tally.already_done,
+            embedded=tally.embedded,
+            not_images=tally.not_images,
+            errors=dict(tally.errors),
+            bytes_read=tally.bytes_read,
+            seconds=tally.seconds,
+            stage_seconds=dict(tally.stage_seconds),
+            stopped=self.stop.is_set(),
+        )
+
+
+class _Flow:
+    """The threads of one run and what passes between them."""
+
+    def __init__(self, job: Job, run_id: str) -> None:
+        self._job, self._run_id, self._tally = job, run_id, job.tally
+        self._budget = Budget(max(4 * job.options.batch_size, 2 * job.source.readers), IN_FLIGHT_BYTES)
+        self._ready: queue.SimpleQueue[Prepared | BaseException | None] = queue.SimpleQueue()
+        cores = BoundedSemaphore(os.cpu_count() or 1)
+        self._prepare = Preparer(job.source, job.towers.image.prepare, job.tally, cores, job.options.thumbnails)
+        self._pool = ThreadPoolExecutor(job.source.readers, thread_name_prefix="reader")
+        self._batch: list[Prepared] = []
+
+    def run(self) -> None:
+        """Start the threads, encode until everything pending has its outcome or a stop is asked for."""
+        lister = Thread(target=self._list, name="lister", daemon=True)
+        lister.start()
+        limits = (self._job.options.part_rows, self._job.options.part_age_s)
+        try:
+            with PartWriter(self._job.store, self._run_id, limits, self._tally) as writer:
+                self._encode_all(writer)
+        finally:
+            self._budget.close()
+            self._pool.shutdown(cancel_futures=True)
+            lister.join()
+
+    def _list(self) -> None:
+        """Submit every pending object; the last thing put on the queue is None, or the error that ended the listing."""
+        job = self._job
+        try:
+            with (
+                Ledger(job.store, retry_failed=job.options.retry_failed) as ledger,
+                ListingWriter(job.store, job.source.uri, self._run_id) as listing,
+            ):
+                for page in job.source.pages():
+                    pending = ledger.pending(page)
+                    listing.add(page)
+                    self._tally.listed += len(page)
+                    self._tally.already_done += len(page) - len(pending)
+                    if not all(self._submit(one) for one in pending):
+                        return
+                _refuse_empty(job.source, self._tally.listed)
+                listing.finish()
+            self._tally.listing_complete = True
+        except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
+            self._ready.put(error)
+        finally:
+            self._ready.put(None)
+
+    def _submit(self, wanted: SourceObject) -> bool:
+        if not self._budget.take(wanted.size_bytes):
+            return False
+        self._pool.submit(self._work, wanted)
+        return True
+
+    def _work(self, wanted: SourceObject) -> None:
+        try:
+            self._ready.put(self._prepare(wanted))
+        except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
+            self._ready.put(error)
+
+    def _encode_all(self, writer: PartWriter) -> None:
+        listing = True
+        taken = 0
+        while listing or taken < self._tally.wanted:
+            self._job.on_tick()
+            writer.flush_if_due()
+            if self._job.stop.is_set():
+                break
+            try:
+                item = self._ready.get(timeout=0.2)
+            except queue.Empty:
+                self._encode_batch(writer)  # the source is slower than the model: nothing is gained by waiting
+                continue
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                listing = False
+                continue
+            taken += 1
+            self._take(item, writer)
+        self._encode_batch(writer)
+
+    def _take(self, item: Prepared, writer: PartWriter) -> None:
+        self._budget.give_back(item.source_object.size_bytes)
+        if item.outcome.status is Status.EMBEDDED:
+            self._batch.append(item)
+            if len(self._batch) >= self._job.options.batch_size:
+                self._encode_batch(writer)
+            return
+        writer.add(_row(item, None))
+        if item.outcome.status is Status.NOT_AN_IMAGE:
+            self._tally.not_images += 1
+        else:
+            self._tally.errors[str(item.outcome.error_code)] += 1
+            _refuse_forbidden(self._job.source, self._tally)
+
+    def _encode_batch(self, writer: PartWriter) -> None:
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        with self._tally.stage("encode"):
+            embeddings = self._job.towers.image.encode(
+                np.stack([item.pixels for item in batch if item.pixels is not None])
+            )
+        for item, embedding in zip(batch, embeddings, strict=True):
+            writer.add(_row(item, embedding))
+        self._tally.embedded += len(batch)
+
+
+def _row(item: Prepared, embedding: np.ndarray | None) -> ImageRow:
+    return ImageRow(
+        source_object=item.source_object,
+        outcome=item.outcome,
+        embedded_at=datetime.now(UTC),
+        facts=item.facts,
+        version_id=item.version_id,
+        sha256=item.sha256,
+        embedding=embedding,
+        thumbnail=item.thumbnail,
+    )
+
+
+def _refuse_empty(source: Source, listed: int) -> None:
+    if listed == 0:
+        raise SourceError(
+            f"{source.uri} holds no objects.",
+            "A mistyped prefix looks just like this, so nothing was recorded.",
+            "Check the path; the last part of an S3 prefix is taken as a folder.",
+        )
+
+
+def _refuse_forbidden(source: Source, tally: Tally) -> None:
+    """Raise where nothing at all may be read: recording a whole bucket as forbidden would help nobody."""
+    forbidden = tally.errors[ErrorCode.FORBIDDEN]
+    if forbidden == tally.finished and forbidden >= REFUSED_AT_FIRST:
+        raise SourceError(
+            f"The first {forbidden} objects of {source.uri} are all forbidden.",
+            "Listing is allowed and reading is not.",
+            "Allow reading (s3:GetObject on the prefix), then run the same command with --retry-failed.",
+        )

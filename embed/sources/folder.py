@@ -1,0 +1,92 @@
+"""A folder and everything below it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
+
+from embed.sources.read import Fetched, ReadFailed, refuse_large
+from store.errors import SourceError
+from store.records import ErrorCode, SourceObject
+
+PAGE_OBJECTS = 1000
+
+
+class FolderSource:
+    """Regular files below a folder, symbolic links to files included, in the order of their names."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder."""
+        self.path = Path(os.path.realpath(path))
+        self.uri = _uri(os.fsencode(self.path)).rstrip("/") + "/"
+        self.readers = (os.cpu_count() or 1) + 2
+
+    def pages(self) -> Iterator[list[SourceObject]]:
+        """Yield every file with its size and time of change as of now."""
+        files = self._files()
+        while page := list(islice(files, PAGE_OBJECTS)):
+            yield page
+
+    def fetch(self, wanted: SourceObject) -> Fetched:
+        """Read one file, if it still is the one that was listed."""
+        refuse_large(wanted.size_bytes)
+        path = unquote_to_bytes(wanted.uri.removeprefix("file://"))
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123  # a path of bytes, which pathlib does not take
+                data = file.read()
+                revision = _revision(os.fstat(file.fileno()))
+        except FileNotFoundError:
+            raise ReadFailed(ErrorCode.NOT_FOUND, "gone since it was listed") from None
+        except PermissionError as error:
+            raise ReadFailed(ErrorCode.FORBIDDEN, str(error.strerror)) from error
+        except OSError as error:
+            raise ReadFailed(ErrorCode.READ_FAILED, str(error.strerror)) from error
+        if revision != wanted.revision:
+            raise ReadFailed(ErrorCode.CHANGED, f"changed since it was listed: {wanted.revision} is now {revision}")
+        return Fetched(data)
+
+    def _files(self) -> Iterator[SourceObject]:
+        for parent, folders, names in os.walk(os.fsencode(self.path), onerror=_refuse):
+            folders.sort()
+            for name in sorted(names):
+                one = self._object(os.path.join(parent, name))  # noqa: PTH118  # bytes again
+                if one is not None:
+                    yield one
+
+    def _object(self, path: bytes) -> SourceObject | None:
+        try:
+            status = os.stat(path)  # noqa: PTH116  # bytes again
+        except OSError:
+            return None  # gone since its folder was read, or a link to nothing: it holds no object
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        key = os.path.relpath(path, os.fsencode(self.path)).decode("utf-8", "backslashreplace")
+        return SourceObject(
+            source=self.uri,
+            uri=_uri(path),
+            bucket=None,
+            key=key,
+            etag=None,
+            revision=_revision(status),
+            size_bytes=status.st_size,
+            last_modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
+        )
+
+
+def _uri(path: bytes) -> str:
+    return "file://" + quote(path)
+
+
+def _revision(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _refuse(error: OSError) -> None:
+    raise SourceError(
+        f"Cannot list {error.filename!r}: {error.strerror}.",
+        "What lies in it could be neither embedded nor accounted for.",
+        "Allow reading it, or move it out of the source.",
+    )

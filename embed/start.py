@@ -1,0 +1,119 @@
+"""From a request to a running job: everything that can be refused is refused before the first image is read."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from embed.encoders import EncoderSpec, load_towers, parse_encoder
+from embed.job import Job, JobOptions, Summary
+from embed.progress import Tally
+from embed.sources import open_source, refuse_overlap
+from store.encoder import Encoder
+from store.errors import WrongEncoder
+from store.layout import Store, locate
+from store.s3 import S3Options
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """What a user asks for."""
+
+    source: str  # a folder or s3://bucket/prefix/
+    store: str  # a folder or s3://bucket/prefix
+    encoder: str  # MODEL/PRETRAINED, MODEL/path/to/checkpoint.pt, local-dir:/path, hf-hub:org/name
+    random_weights: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    second_encoder: bool = False  # allow the same weights under another identity beside the first
+    options: JobOptions = field(default_factory=JobOptions)
+    s3: S3Options = field(default_factory=S3Options)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job that is about to run, for whoever shows it."""
+
+    encoder: Encoder
+    device: str
+    tally: Tally
+
+
+OnStart = Callable[[Started], Callable[[], None]]
+"""Told what is about to run; returns what is to be called a few times a second."""
+
+
+def start_silently(_started: Started) -> Callable[[], None]:
+    """Show nothing."""
+    return lambda: None
+
+
+def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = start_silently) -> Summary:
+    """Run one embed job to its end, or until Ctrl-C or SIGTERM asks it to finish the part in hand.
+
+    Raise a ClipsieveError, with nothing read, where the words are wrong or the store belongs to another encoder.
+    """
+    spec = parse_encoder(request.encoder, random_weights=request.random_weights)
+    source = open_source(request.source, request.s3)
+    location = locate(request.store, request.s3)
+    refuse_overlap(source, location.uri)
+    held = [] if location.read("store.json") is None else [e.encoder for e in Store.open(location).encoders()]
+    towers = load_towers(spec, device=request.device, precision=_precision(held, spec, request.precision))
+    if not request.second_encoder:
+        _refuse_near_twin(held, towers.encoder)
+    store = Store.create(location).add_encoder(towers.encoder)
+    tally = Tally()
+    on_tick = on_start(Started(towers.encoder, towers.device, tally))
+    stop = threading.Event()
+    with _stopped_by_signals(stop):
+        return Job(source, store, towers, request.options, stop, tally, on_tick).run(prompts)
+
+
+def _precision(held: Sequence[Encoder], spec: EncoderSpec, wanted: str) -> str:
+    """Return the precision that the store's vectors of this model already have, where the user leaves it open.
+
+    Otherwise a job begun on a GPU and continued on another machine would start over under another identity.
+    """
+    if wanted != "auto":
+        return wanted
+    found = {
+        encoder.precision
+        for encoder in held
+        if (encoder.model_name, encoder.weights_origin) == (spec.model_name, spec.origin)
+        and spec.pretrained in {None, encoder.pretrained}
+    }
+    return found.pop() if len(found) == 1 else "auto"
+
+
+def _refuse_near_twin(held: Sequence[Encoder], new: Encoder) -> None:
+    """Refuse to embed everything again because of a small difference from an encoder that the store holds."""
+    if any(encoder.fingerprint == new.fingerprint for encoder in held):
+        return
+    for twin in (encoder for encoder in held if encoder.weights_sha256 == new.weights_sha256):
+        raise WrongEncoder(
+            f"The store holds {twin.encoder_id}, made with the same weights but not in the same way: "
+            f"{'; '.join(twin.differences(new))}.",
+            "Going on would embed every image again, under a second encoder whose vectors must not be mixed in.",
+            "Match the first one (for example with --precision), or pass --second-encoder if you want both.",
+        )
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` on the first Ctrl-C or SIGTERM; the second one acts as it did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
