@@ -1,0 +1,157 @@
+"""The front door: the commands, and the small public API that they are made of.
+
+    import clipsieve
+    clipsieve.embed("./photos", store="./store", encoder="ViT-B-32/laion2b_s34b_b79k")
+    store = clipsieve.open("./store")
+    store.score("people")
+    store.sweep("people")
+    store.sql("select uri, people from scores order by people desc limit 20")
+
+Nothing heavy is imported before it is needed: `clipsieve --help` loads neither torch nor DuckDB.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version as _version_of
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import ClipsieveError, MissingExtra
+
+if TYPE_CHECKING:
+    from embed.job import Summary
+    from embed.start import EmbedRequest, OnStart
+    from query.scoring.score import TextTower
+    from query.session import Session
+    from store.encoder import Encoder
+    from store.s3 import S3Options
+
+__all__ = ["ClipsieveError", "__version__", "embed", "open"]
+
+__version__ = _version_of("clipsieve")
+
+# In the order of use. The sentence stands here, so that --help need not import the command.
+_COMMANDS = {
+    "embed": ("embed.cli:embed", "Read every image of a source once and keep its embedding."),
+    "status": ("query.cli:status", "Show what is in a store."),
+    "score": ("query.cli:score", "Compute the scores of concepts that are missing."),
+    "sweep": ("query.cli:sweep", "Show how much each threshold would remove and keep."),
+    "sql": ("query.cli:sql", "Ask anything, read-only, in SQL."),
+    "export": ("query.cli:export", "Write the manifests of what rules remove and keep."),
+    "verify": ("query.cli:verify", "Read everything and check that it is sound."),
+    "demo": ("embed.demo:demo", "Run all of this on pictures drawn for the purpose."),
+}
+
+
+def embed(source: str, store: str, encoder: str, **options: Any) -> Summary:
+    """Embed what is new in `source` (a folder or `s3://bucket/prefix/`) into the store, which is made if it is missing.
+
+    `options` are the fields of `embed.start.EmbedRequest`. Raise a ClipsieveError that says what to do.
+    """
+    from embed.start import EmbedRequest
+
+    return run_embed(EmbedRequest(source=source, store=store, encoder=encoder, **options))
+
+
+def run_embed(request: EmbedRequest, on_start: OnStart | None = None) -> Summary:
+    """Run one embed job; the prompts of the shipped concepts are cached with it, so that scoring needs no torch."""
+    from embed.start import run, start_silently
+    from query.scoring.concepts import shipped_concepts
+
+    prompts = [text for concept in shipped_concepts().values() for text in concept.prompts]
+    return run(request, prompts, on_start or start_silently)
+
+
+def open(place: str, encoder: str | None = None, s3: S3Options | None = None) -> Session:  # noqa: A001  # as clipsieve.open
+    """Open a store for questions; `encoder` may be left out where the store holds one.
+
+    `encoder` is an encoder's id or the words that `embed` was given; for local weights these also say where the text
+    tower lies, should new prompts need it.
+    """
+    from query.session import Session
+    from store.s3 import S3Options
+
+    return Session.open(place, lambda held: _text_tower(held, encoder), encoder, s3 or S3Options())
+
+
+def _text_tower(held: Encoder, words: str | None) -> TextTower:
+    """Return the text tower of a store's encoder, if pass 1 is installed here."""
+    try:
+        from embed.encoders import load_text_tower, parse_encoder
+    except ImportError as error:
+        raise _embed_missing(held) from error
+    local = words is not None and held.weights_origin in {"local-dir", "checkpoint"} and words != held.encoder_id
+    try:
+        return load_text_tower(held, parse_encoder(words) if local and words else None)
+    except MissingExtra as error:
+        raise _embed_missing(held) from error
+
+
+def _embed_missing(held: Encoder) -> MissingExtra:
+    return MissingExtra(
+        "Some prompts have no vector in this store yet, and encoding them needs torch and open_clip.",
+        do=f"Run `pip install 'clipsieve[embed]'`, or run `clipsieve score` where {held.model_name} was embedded.",
+    )
+
+
+class _Commands(click.Group):
+    """Loads a command when it is called, lists them in the order of use, and turns errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise _without_extra(name, error) from error
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        if args and args[0] not in _COMMANDS:
+            nearest = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            ctx.fail(f"There is no command {args[0]!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        with formatter.section("Commands, in the order of use"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ClipsieveError as error:
+            click.echo(f"clipsieve: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def _without_extra(name: str, error: ModuleNotFoundError) -> click.ClickException:
+    return click.UsageError(
+        f"`clipsieve {name}` needs {error.name}, which is not installed: pip install 'clipsieve[embed]'"
+    )
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clipsieve")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Embed every image of a bucket once; filter it for ever after, without a GPU.
+
+    STORE is a folder or s3://bucket/prefix. Exit codes: 0 done, 1 failed, 2 wrong use, 3 done, with something to look
+    at.
+    """
+    ctx.obj = sys.modules[__name__]  # the commands reach the public API through this, and import no front door
+
+
+if __name__ == "__main__":
+    sys.exit(main())

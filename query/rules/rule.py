@@ -1,0 +1,104 @@
+"""Rules of removal: SQL conditions over an image's metadata and scores. True = removed; the first that holds wins."""
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from query.scoring.score_sets import ScoreSet
+from sql import load
+from store.errors import NotScored, UnknownName, UsageError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One condition, for example `people >= 0.5`, and the columns that it reads."""
+
+    expression: str
+    columns: frozenset[str]
+
+
+def parse_rule(connection: duckdb.DuckDBPyConnection, expression: str) -> Rule:
+    """Return the rule that an expression means; raise UsageError where it is no single SQL condition."""
+    if not expression.strip():
+        raise UsageError("A rule is empty.", do="Write a condition, for example --remove 'people >= 0.5'.")
+    ((text,),) = connection.execute(
+        "select json_serialize_sql($query)", {"query": f"select ({expression}\n)"}
+    ).fetchall()
+    parsed = json.loads(text)
+    if parsed["error"]:
+        raise UsageError(f"The rule {expression!r} is no SQL condition: {parsed['error_message']}.")
+    nodes = [statement["node"] for statement in parsed["statements"]]
+    if len(nodes) != 1 or nodes[0]["type"] != "SELECT_NODE" or nodes[0]["from_table"]["type"] != "EMPTY":
+        raise UsageError(f"The rule {expression!r} is more than one condition.")
+    return Rule(" ".join(expression.split()), frozenset(_columns(nodes[0])))
+
+
+def check_rule(connection: duckdb.DuckDBPyConnection, rule: Rule, known: Sequence[str], shipped: Sequence[str]) -> None:
+    """Raise where a rule asks for a column that is not there, or is true or false of nothing.
+
+    `known` are the columns of the view `candidates`, `shipped` the concepts that could be scored.
+    """
+    for column in sorted(rule.columns - set(known)):
+        if column in shipped:
+            raise NotScored(
+                f"The rule {rule.expression!r} asks for {column}, which has no scores yet.",
+                do=f"Run `clipsieve score STORE {column}`.",
+            )
+        nearest = difflib.get_close_matches(column, known, 1, 0)
+        raise UnknownName(
+            f"The rule {rule.expression!r} asks for {column!r}.", do=f"The nearest column is {nearest[0]!r}."
+        )
+    try:
+        ((_, kind, *_),) = connection.sql(f"select ({rule.expression}\n) as rule from candidates limit 0").description  # noqa: S608
+    except duckdb.Error as error:
+        raise UsageError(f"DuckDB rejects the rule {rule.expression!r}: {str(error).strip()}") from error
+    if str(kind) not in {"BOOLEAN", "bool"}:
+        raise UsageError(
+            f"The rule {rule.expression!r} gives a {kind}, not true or false.",
+            do="Compare it with a threshold, for example 'people >= 0.5'.",
+        )
+
+
+def require_scores(rules: Sequence[Rule], scored: ScoreSet | None, parts: Sequence[str]) -> None:
+    """Raise NotScored where a rule asks for a concept that some parts have no scores of."""
+    names = set(scored.names) if scored else set()
+    asked = sorted(names & set().union(*(rule.columns for rule in rules)))
+    if scored and asked and len(scored.parts) < len(parts):
+        raise not_scored_fully(asked, scored, parts)
+
+
+def not_scored_fully(concepts: Sequence[str], scored: ScoreSet, parts: Sequence[str]) -> NotScored:
+    """Return the error for scores that do not cover every part of images."""
+    return NotScored(
+        f"{', '.join(concepts)}: scores cover {len(scored.parts)} of {len(parts)} parts of the store.",
+        "Images were embedded since; an answer without them would be wrong.",
+        "Run `clipsieve score STORE`.",
+    )
+
+
+def decide(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
+    """Fill the table `decisions`. The rules are checked conditions: they are code, and stand in the query as such."""
+    connection.execute("create temp table rules (number integer, rule varchar)")
+    for number, rule in enumerate(rules, 1):
+        connection.execute("insert into rules values ($number, $rule)", {"number": number, "rule": rule.expression})
+    cases = "\n".join(f"when coalesce(({rule.expression}\n), false) then {i}" for i, rule in enumerate(rules, 1))
+    first = f"case {cases} end" if rules else "null"
+    connection.execute(
+        f"create temp table matches as select image_id, ({first})::integer as rule_number from candidates"  # noqa: S608
+    )
+    connection.execute(load("rules/decisions"))
+
+
+def _columns(node: object) -> Iterator[str]:
+    """Yield the first name of every column reference below a parsed node."""
+    if isinstance(node, dict):
+        if node.get("class") == "COLUMN_REF":
+            yield node["column_names"][-1]
+        for value in node.values():
+            yield from _columns(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _columns(value)
