@@ -1,6 +1,7 @@
 """The one expensive step: every pending object of a source is read, decoded and embedded once, and accounted for.
 
-    lister thread    page -> listing, ledger -> pending objects -> budget
+    lister thread    page -> listing, ledger -> pending objects -> backlog on local disk
+    feeder thread    backlog -> budget -> workers
     worker threads   object -> bytes -> pixels (embed/prepare.py)
     caller's thread  pixels -> batch -> embeddings -> rows
     writer thread    rows -> part (embed/writer.py)
@@ -18,6 +19,7 @@ from threading import BoundedSemaphore, Event, Thread
 
 import numpy as np
 
+from embed.backlog import Backlog
 from embed.encoders import Towers
 from embed.prepare import Budget, Prepared, Preparer
 from embed.progress import Tally
@@ -119,23 +121,28 @@ class _Flow:
         cores = BoundedSemaphore(os.cpu_count() or 1)
         self._prepare = Preparer(job.source, job.towers.image.prepare, job.tally, cores, job.options.thumbnails)
         self._pool = ThreadPoolExecutor(job.source.readers, thread_name_prefix="reader")
+        self._backlog = Backlog()
+        self._over = Event()
         self._batch: list[Prepared] = []
 
     def run(self) -> None:
         """Start the threads, encode until everything pending has its outcome or a stop is asked for."""
-        lister = Thread(target=self._list, name="lister", daemon=True)
-        lister.start()
+        threads = [Thread(target=work, name=work.__name__, daemon=True) for work in (self._list, self._feed)]
+        for thread in threads:
+            thread.start()
         limits = (self._job.options.part_rows, self._job.options.part_age_s)
         try:
             with PartWriter(self._job.store, self._run_id, limits, self._tally) as writer:
                 self._encode_all(writer)
         finally:
+            self._over.set()
             self._budget.close()
+            for thread in threads:
+                thread.join()
             self._pool.shutdown(cancel_futures=True)
-            lister.join()
 
     def _list(self) -> None:
-        """Submit every pending object; the last thing put on the queue is None, or the error that ended the listing."""
+        """Put every pending object into the backlog, and the listing into the store once it is complete."""
         job = self._job
         try:
             with (
@@ -143,25 +150,31 @@ class _Flow:
                 ListingWriter(job.store, job.source.uri, self._run_id) as listing,
             ):
                 for page in job.source.pages():
+                    if self._over.is_set():
+                        return
                     pending = ledger.pending(page)
                     listing.add(page)
                     self._tally.listed += len(page)
                     self._tally.already_done += len(page) - len(pending)
-                    if not all(self._submit(one) for one in pending):
-                        return
+                    self._backlog.put(pending)
                 _refuse_empty(job.source, self._tally.listed)
                 listing.finish()
             self._tally.listing_complete = True
         except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
             self._ready.put(error)
         finally:
-            self._ready.put(None)
+            self._backlog.close()
 
-    def _submit(self, wanted: SourceObject) -> bool:
-        if not self._budget.take(wanted.size_bytes):
-            return False
-        self._pool.submit(self._work, wanted)
-        return True
+    def _feed(self) -> None:
+        """Submit the backlog, as fast as the budget allows; the last thing put on the queue is None."""
+        try:
+            for page in self._backlog.pages():
+                for wanted in page:
+                    if not self._budget.take(wanted.size_bytes):
+                        return
+                    self._pool.submit(self._work, wanted)
+        finally:
+            self._ready.put(None)
 
     def _work(self, wanted: SourceObject) -> None:
         try:
@@ -170,9 +183,9 @@ class _Flow:
             self._ready.put(error)
 
     def _encode_all(self, writer: PartWriter) -> None:
-        listing = True
+        feeding = True
         taken = 0
-        while listing or taken < self._tally.wanted:
+        while feeding or taken < self._tally.wanted:
             self._job.on_tick()
             writer.flush_if_due()
             if self._job.stop.is_set():
@@ -185,7 +198,7 @@ class _Flow:
             if isinstance(item, BaseException):
                 raise item
             if item is None:
-                listing = False
+                feeding = False
                 continue
             taken += 1
             self._take(item, writer)
@@ -203,7 +216,8 @@ class _Flow:
             self._tally.not_images += 1
         else:
             self._tally.errors[str(item.outcome.error_code)] += 1
-            _refuse_forbidden(self._job.source, self._tally)
+            if not self._batch:  # what waits there could be read
+                _refuse_forbidden(self._job.source, self._tally)
 
     def _encode_batch(self, writer: PartWriter) -> None:
         if not self._batch:

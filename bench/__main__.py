@@ -1,0 +1,18 @@
+"""Run every bench: `python -m bench`, or one: `python -m bench pass_one`."""
+
+import importlib
+import sys
+from pathlib import Path
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "machine")
+
+
+def main() -> None:
+    """Run the benches named on the command line, or all."""
+    for name in sys.argv[1:] or NAMES:
+        print(f"\n== {name}")
+        importlib.import_module(f"bench.{name}").main()
+
+
+if __name__ == "__main__":
+    main()
