@@ -22,8 +22,7 @@ import click
 from store.errors import ClipsieveError, MissingExtra
 
 if TYPE_CHECKING:
-    from embed.job import Summary
-    from embed.start import EmbedRequest, OnStart
+    from embed.request import EmbedRequest, OnStart, Summary
     from query.scoring.score import TextTower
     from query.session import Session
     from store.encoder import Encoder
@@ -49,20 +48,22 @@ _COMMANDS = {
 def embed(source: str, store: str, encoder: str, **options: Any) -> Summary:
     """Embed what is new in `source` (a folder or `s3://bucket/prefix/`) into the store, which is made if it is missing.
 
-    `options` are the fields of `embed.start.EmbedRequest`. Raise a ClipsieveError that says what to do.
+    `options` are the fields of `embed.request.EmbedRequest`. Raise a ClipsieveError that says what to do.
     """
-    from embed.start import EmbedRequest
+    from embed.request import EmbedRequest
 
-    return run_embed(EmbedRequest(source=source, store=store, encoder=encoder, **options))
+    request = EmbedRequest(source=source, store=store, encoder=encoder, **options)
+    return run_embed(request)
 
 
 def run_embed(request: EmbedRequest, on_start: OnStart | None = None) -> Summary:
     """Run one embed job; the prompts of the shipped concepts are cached with it, so that scoring needs no torch."""
-    from embed.start import run, start_silently
+    from embed.request import start_silently
     from query.scoring.concepts import shipped_concepts
 
     prompts = [text for concept in shipped_concepts().values() for text in concept.prompts]
-    return run(request, prompts, on_start or start_silently)
+    summary: Summary = _pass_one("start").run(request, prompts, on_start or start_silently)
+    return summary
 
 
 def open(place: str, encoder: str | None = None, s3: S3Options | None = None) -> Session:  # noqa: A001  # as clipsieve.open
@@ -79,22 +80,26 @@ def open(place: str, encoder: str | None = None, s3: S3Options | None = None) ->
 
 def _text_tower(held: Encoder, words: str | None) -> TextTower:
     """Return the text tower of a store's encoder, if pass 1 is installed here."""
-    try:
-        from embed.encoders import load_text_tower, parse_encoder
-    except ImportError as error:
-        raise _embed_missing(held) from error
     local = words is not None and held.weights_origin in {"local-dir", "checkpoint"} and words != held.encoder_id
     try:
-        return load_text_tower(held, parse_encoder(words) if local and words else None)
+        encoders = _pass_one("encoders")
+        tower: TextTower = encoders.load_text_tower(held, encoders.parse_encoder(words) if local else None)
     except MissingExtra as error:
-        raise _embed_missing(held) from error
+        raise MissingExtra(
+            "Some prompts have no vector in this store yet, and encoding them needs torch and open_clip.",
+            do=f"Run `pip install 'clipsieve[embed]'`, or run `clipsieve score` where {held.model_name} was embedded.",
+        ) from error
+    return tower
 
 
-def _embed_missing(held: Encoder) -> MissingExtra:
-    return MissingExtra(
-        "Some prompts have no vector in this store yet, and encoding them needs torch and open_clip.",
-        do=f"Run `pip install 'clipsieve[embed]'`, or run `clipsieve score` where {held.model_name} was embedded.",
-    )
+def _pass_one(module: str) -> Any:  # noqa: ANN401  # a module
+    """Import a module of pass 1; raise MissingExtra where its libraries are not installed."""
+    try:
+        return importlib.import_module(f"embed.{module}")
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"Embedding needs {error.name}, which is not installed.", do="Run `pip install 'clipsieve[embed]'`."
+        ) from error
 
 
 class _Commands(click.Group):
@@ -107,10 +112,7 @@ class _Commands(click.Group):
         if name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[name][0].partition(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            raise _without_extra(name, error) from error
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def resolve_command(
@@ -133,12 +135,6 @@ class _Commands(click.Group):
         except ClipsieveError as error:
             click.echo(f"clipsieve: {error}", err=True)
             ctx.exit(error.exit_code)
-
-
-def _without_extra(name: str, error: ModuleNotFoundError) -> click.ClickException:
-    return click.UsageError(
-        f"`clipsieve {name}` needs {error.name}, which is not installed: pip install 'clipsieve[embed]'"
-    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,7 +19,7 @@ class Backlog:
         self._file = tempfile.TemporaryFile(prefix="clipsieve-backlog-")  # noqa: SIM115  # closed with this object
         self._changed = Condition()
         self._written = self._read = 0  # bytes
-        self._closed = False
+        self._ended = False
 
     def put(self, page: Sequence[SourceObject]) -> None:
         """Add a page."""
@@ -31,20 +31,24 @@ class Backlog:
             self._written = self._file.tell()
             self._changed.notify_all()
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Say that no page will follow."""
         with self._changed:
-            self._closed = True
+            self._ended = True
             self._changed.notify_all()
 
+    def close(self) -> None:
+        """Drop the file; nobody may put or take any more."""
+        self._file.close()
+
     def pages(self) -> Iterator[list[SourceObject]]:
-        """Yield the pages in order, waiting for each, until the backlog is closed and empty."""
+        """Yield the pages in order, waiting for each, until the backlog is ended and empty."""
         while (page := self._take()) is not None:
             yield page
 
     def _take(self) -> list[SourceObject] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._read < self._written)
+            self._changed.wait_for(lambda: self._ended or self._read < self._written)
             if self._read == self._written:
                 return None
             self._file.seek(self._read)

@@ -7,9 +7,8 @@ from typing import Protocol
 
 import click
 
-from embed.job import JobOptions, Summary
 from embed.progress import Display, duration
-from embed.start import EmbedRequest, OnStart, Started
+from embed.request import EmbedRequest, JobOptions, OnStart, Started, Summary
 from store.s3 import S3Options
 
 LOOK = 3
@@ -111,7 +110,7 @@ def _announce(shown: ExitStack) -> OnStart:
 
 def _show(summary: Summary, store: str) -> None:
     work = summary.embedded + summary.not_images + sum(summary.errors.values())
-    if not work and not summary.pending:
+    if not work and not summary.pending and not summary.stopped:
         click.echo(f"Nothing to do: all {summary.listed:,} objects of {summary.source} are in the store.")
         return
     rate = summary.embedded / summary.seconds if summary.seconds else 0.0

@@ -23,6 +23,7 @@ from embed.backlog import Backlog
 from embed.encoders import Towers
 from embed.prepare import Budget, Prepared, Preparer
 from embed.progress import Tally
+from embed.request import JobOptions, Summary
 from embed.silence import native_output_silenced
 from embed.sources import Source
 from embed.writer import PartWriter
@@ -37,40 +38,6 @@ from store.schema import ImageRow
 IN_FLIGHT_BYTES = 1 << 30
 REFUSED_AT_FIRST = 32
 """When so many objects are forbidden before a single one could be read, the permission is missing for all of them."""
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """How a job works; nothing here changes what an image's row says."""
-
-    batch_size: int = 64
-    part_rows: int = 50_000
-    part_age_s: float = 60.0
-    thumbnails: bool = True
-    retry_failed: bool = False
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a job did."""
-
-    run_id: str
-    encoder_id: str
-    source: str
-    listed: int
-    already_done: int
-    embedded: int
-    not_images: int
-    errors: dict[str, int]  # by error code
-    bytes_read: int
-    seconds: float
-    stage_seconds: dict[str, float]  # summed over threads
-    stopped: bool  # asked to stop before the end
-
-    @property
-    def pending(self) -> int:
-        """Objects listed and still without an outcome."""
-        return self.listed - self.already_done - self.embedded - self.not_images - sum(self.errors.values())
 
 
 @dataclass(frozen=True)
@@ -139,6 +106,7 @@ class _Flow:
             self._budget.close()
             for thread in threads:
                 thread.join()
+            self._backlog.close()
             self._pool.shutdown(cancel_futures=True)
 
     def _list(self) -> None:
@@ -163,7 +131,7 @@ class _Flow:
         except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
             self._ready.put(error)
         finally:
-            self._backlog.close()
+            self._backlog.end()
 
     def _feed(self) -> None:
         """Submit the backlog, as fast as the budget allows; the last thing put on the queue is None."""

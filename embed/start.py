@@ -2,52 +2,18 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 
 from embed.encoders import EncoderSpec, load_towers, parse_encoder
-from embed.job import Job, JobOptions, Summary
+from embed.job import Job
 from embed.progress import Tally
+from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
 from embed.sources import open_source, refuse_overlap
 from store.encoder import Encoder
 from store.errors import WrongEncoder
 from store.layout import Store, locate
-from store.s3 import S3Options
-
-
-@dataclass(frozen=True)
-class EmbedRequest:
-    """What a user asks for."""
-
-    source: str  # a folder or s3://bucket/prefix/
-    store: str  # a folder or s3://bucket/prefix
-    encoder: str  # MODEL/PRETRAINED, MODEL/path/to/checkpoint.pt, local-dir:/path, hf-hub:org/name
-    random_weights: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-    second_encoder: bool = False  # allow the same weights under another identity beside the first
-    options: JobOptions = field(default_factory=JobOptions)
-    s3: S3Options = field(default_factory=S3Options)
-
-
-@dataclass(frozen=True)
-class Started:
-    """A job that is about to run, for whoever shows it."""
-
-    encoder: Encoder
-    device: str
-    tally: Tally
-
-
-OnStart = Callable[[Started], Callable[[], None]]
-"""Told what is about to run; returns what is to be called a few times a second."""
-
-
-def start_silently(_started: Started) -> Callable[[], None]:
-    """Show nothing."""
-    return lambda: None
 
 
 def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = start_silently) -> Summary:
