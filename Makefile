@@ -30,7 +30,7 @@ bench: .venv/.ready ## Take the figures again that the documentation states
 	$(BIN)/python -m bench
 
 clean: ## Remove caches, builds and the demo's store; the environment .venv stays
-	rm -rf build dist store-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist clipsieve-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is no environment.

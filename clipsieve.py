@@ -41,7 +41,7 @@ _COMMANDS = {
     "sql": ("query.cli:sql", "Ask anything, read-only, in SQL."),
     "export": ("query.cli:export", "Write the manifests of what rules remove and keep."),
     "verify": ("query.cli:verify", "Read everything and check that it is sound."),
-    "demo": ("embed.demo:demo", "Run all of this on pictures drawn for the purpose."),
+    "demo": ("embed.demo.command:demo", "Run all of this on pictures drawn for the purpose."),
 }
 
 
