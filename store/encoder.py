@@ -10,6 +10,9 @@ from store.errors import StoreDamaged
 
 _LABELS = {"model_name", "pretrained", "weights_origin", "torch_version", "pillow_version"}
 
+LABEL_CHARS = 80
+"""So many characters of an encoder's label stand in the name of its folder, which file systems limit to 255."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -43,7 +46,7 @@ class Encoder:
     @property
     def encoder_id(self) -> str:
         """Return the name of this encoder's folder: readable labels and 12 digits of the fingerprint."""
-        label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{self.model_name}-{self.pretrained}").strip("-.")[:80]
+        label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{self.model_name}-{self.pretrained}").strip("-.")[:LABEL_CHARS]
         return f"{label}-{self.fingerprint[:12]}"
 
     @property

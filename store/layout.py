@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
-from store.encoder import Encoder
+from store.encoder import LABEL_CHARS, Encoder
 from store.errors import StoreDamaged, StoreNotFound, StoreTooNew, UnknownName, WrongEncoder
 from store.location import FolderLocation, Location
 from store.s3 import S3Location, S3Options
@@ -53,7 +53,7 @@ def _label(words: str) -> str:
     else:
         model, _, weights = words.partition("/")
         words = f"{model}-{Path(weights).name}" if weights else model
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", words).strip("-.")
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", words).strip("-.")[:LABEL_CHARS]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Store:
     def encoders(self) -> list[EncoderStore]:
         """Return every encoder of the store, sorted by id."""
         names = [name for name in self.location.folders() if name.startswith(_ENCODER_FOLDER)]
-        return [self._encoder_at(name) for name in names]
+        return [held for held in map(self._encoder_at, names) if held is not None]
 
     def encoder(self, wanted: str | None = None) -> EncoderStore:
         """Return the encoder that an id, the start of one, or `MODEL/PRETRAINED` means; the only one where None."""
@@ -155,7 +155,10 @@ class Store:
                 )
             return held[0]
         label = _label(wanted)
-        matches = [e for e in held if e.encoder.encoder_id == wanted or e.encoder.encoder_id.startswith(label)]
+        # A whole id or label first: `run` must find run-… where run2-… is held too.
+        starts = (f"{wanted}", f"{label}-", label)
+        found = ([e for e, name in zip(held, names, strict=True) if name.startswith(start)] for start in starts)
+        matches = next(filter(None, found), [])
         if len(matches) == 1:
             return matches[0]
         nearest = difflib.get_close_matches(label, names, 1, 0)
@@ -173,13 +176,17 @@ class Store:
         folder.create("encoder.json", encoder.to_json())
         return EncoderStore(encoder, folder)
 
-    def _encoder_at(self, name: str) -> EncoderStore:
+    def _encoder_at(self, name: str) -> EncoderStore | None:
+        """Return the encoder of a folder; None where a job was killed, or is busy, before it wrote its first file."""
         folder = self.location.child(name)
         data = folder.read("encoder.json")
+        if data is None and not folder.files():
+            return None
+        data = data or folder.read("encoder.json")  # written by another job in between
         if data is None:
             raise StoreDamaged(
                 f"{folder.uri} has no encoder.json.",
                 "Without it nobody can say what its vectors mean.",
-                "Restore the file, or remove the folder if its embed job never started.",
+                "Restore the file from a backup, or embed again into a new store.",
             )
         return EncoderStore(Encoder.from_json(data, f"{folder.uri}/encoder.json"), folder)

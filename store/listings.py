@@ -7,24 +7,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.layout import EncoderStore
+from store.parts import damaged
 from store.records import SourceObject
 from store.schema import LISTING, objects_table
 
 _CONTENT = b"clipsieve.content"
+_SOURCE = b"clipsieve.source"
 
 
 class ListingWriter:
     """Collects one listing on local disk and puts it into the store when it is complete.
 
     A listing equal to the newest one of its source is not written again: a run that found nothing new changes nothing.
+    It is written where a source inside or around this one was listed in between, because the newest look decides.
     """
 
     def __init__(self, store: EncoderStore, source: str, run_id: str) -> None:
         """Start a listing of `source` (a URI) by the run `run_id`."""
-        self._store, self._run_id = store, run_id
+        self._store, self._source, self._run_id = store, source, run_id
         self._source_digest = hashlib.sha256(source.encode()).hexdigest()[:12]
         self._content = 0
         self._objects = 0
@@ -33,7 +37,7 @@ class ListingWriter:
         """Open the spool file."""
         self._folder = tempfile.TemporaryDirectory(prefix="clipsieve-listing-")
         self._spool = Path(self._folder.name, "listing.parquet")
-        self._writer = pq.ParquetWriter(self._spool, LISTING, compression="zstd")
+        self._writer = pq.ParquetWriter(self._spool, LISTING, compression="zstd", write_page_checksum=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -51,17 +55,28 @@ class ListingWriter:
     def finish(self) -> bool:
         """Put the listing into the store; return False where the newest one of this source already says the same."""
         content = f"{self._objects}:{self._content:032x}".encode()
-        if content == self._newest_content():
+        if self._says_nothing_new(content):
             return False
-        self._writer.add_key_value_metadata({_CONTENT: content})
+        self._writer.add_key_value_metadata({_CONTENT: content, _SOURCE: self._source.encode()})
         self._writer.close()
         self._store.location.write(f"listings/{self._run_id}.{self._source_digest}.parquet", self._spool)
         return True
 
-    def _newest_content(self) -> bytes | None:
-        names = [n for n in self._store.parts("listings") if n.split(".")[-2] == self._source_digest]
-        if not names:
-            return None
-        with self._store.location.open(names[-1]) as file:
-            metadata = pq.ParquetFile(file).metadata.metadata or {}
-        return metadata.get(_CONTENT)
+    def _says_nothing_new(self, content: bytes) -> bool:
+        newest = {name.split(".")[-2]: name for name in self._store.newest_listings()}
+        mine = newest.pop(self._source_digest, None)
+        if mine is None or self._metadata(mine).get(_CONTENT) != content:
+            return False
+        return not any(name > mine and self._overlaps(self._metadata(name)) for name in newest.values())
+
+    def _overlaps(self, metadata: dict[bytes, bytes]) -> bool:
+        other = metadata.get(_SOURCE, b"").decode()
+        return other.startswith(self._source) or self._source.startswith(other)
+
+    def _metadata(self, name: str) -> dict[bytes, bytes]:
+        """Return what a listing's file says of itself; raise StoreDamaged where it cannot be read."""
+        try:
+            with self._store.location.open(name) as file:
+                return pq.ParquetFile(file).metadata.metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(self._store.location, name, error) from error

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import duckdb
 from store.errors import LocationError, RunExists
 
 _TEMPORARY_SUFFIX = ".tmp"
+LEFTOVER_AGE_S = 3600
+"""Writing one file takes seconds, so a temporary file this old has lost its process."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Location(Protocol):
 
         Raise RunExists where this location already holds something.
         """
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half-written, where this place keeps such things visible."""
 
     def duckdb_path(self, name: str) -> str:
         """Return the path under which a connection that was given to `attach` reads this file."""
@@ -138,6 +144,10 @@ class FolderLocation:
                 os.link(temporary, self._path / name)
             except FileExistsError:
                 return False
+            except OSError:  # a file system without hard links
+                if (self._path / name).exists():
+                    return False
+                temporary.replace(self._path / name)
             _sync_folder((self._path / name).parent)
         return True
 
@@ -162,6 +172,13 @@ class FolderLocation:
             raise _refused("write", self._path, error) from error
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that nobody has written to for LEFTOVER_AGE_S."""
+        for path in self._path.rglob(f".*{_TEMPORARY_SUFFIX}"):
+            with contextlib.suppress(OSError):  # removed by another job, or in use by one
+                if path.is_file() and time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
+                    path.unlink()
 
     def duckdb_path(self, name: str) -> str:
         """Return the file's path with DuckDB's glob characters escaped."""
@@ -189,7 +206,8 @@ class FolderLocation:
         except OSError as error:
             raise _refused("write", target, error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it would hide the error that is on its way
+                temporary.unlink()
 
 
 def occupied(uri: str) -> RunExists:

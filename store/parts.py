@@ -28,6 +28,7 @@ def parquet_bytes(*tables: pa.Table) -> bytes:
     with pq.ParquetWriter(
         sink,
         schema,
+        write_page_checksum=True,
         use_dictionary=[leaf for leaf in leaves if leaf not in _NO_DICTIONARY],
         compression={leaf: "NONE" if leaf in _NO_COMPRESSION else "ZSTD" for leaf in leaves},
     ) as writer:
@@ -55,8 +56,9 @@ def read_part(location: Location, name: str, columns: Sequence[str] | None = Non
     """Read a part, or some of its columns; raise StoreDamaged where it is no readable Parquet file."""
     try:
         with location.open(name) as file:
-            return pq.ParquetFile(file).read(columns=list(columns) if columns is not None else None)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            return parquet.read(columns=list(columns) if columns is not None else None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise damaged(location, name, error) from error
 
 
@@ -77,7 +79,8 @@ def damaged(location: Location, name: str, error: Exception) -> StoreDamaged:
 
 def unit_rows(vectors: npt.NDArray[np.float32], tolerance: float) -> npt.NDArray[np.bool_]:
     """Return (N,) bool: whether each row of (N, D) has length 1 within the tolerance."""
-    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # of damaged vectors, whose length is then not 1
+        lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
     return np.asarray(np.abs(lengths - 1.0) <= tolerance)
 
 

@@ -32,6 +32,7 @@ from store.location import Entry, occupied
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 S3Failure = (BotoCoreError, ClientError, S3UploadFailedError)
 """What boto3 raises when a request fails after its retries."""
@@ -40,7 +41,9 @@ Unreachable = HTTPClientError
 """The service could not be reached, or the connection broke, after every retry."""
 
 BodyBrokeOff = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
-"""A body ended early; unlike a request, boto3 does not retry it."""
+"""A body ended early, each time that it was asked for."""
+
+_BODY_ATTEMPTS = 3
 
 MAX_CONNECTIONS = 64
 
@@ -117,6 +120,23 @@ def refused(verb: str, uri: str, error: Exception) -> LocationError:
     )
 
 
+def get_object(client: "S3Client", **request: Any) -> tuple["GetObjectOutputTypeDef", bytes]:
+    """Return S3's answer and the whole body.
+
+    A body that breaks off is asked for again, which boto3 does for requests only. Raise what boto3 raises, one of
+    S3Failure.
+    """
+    for attempt in range(1, _BODY_ATTEMPTS + 1):
+        try:
+            answer = client.get_object(**request)
+            with contextlib.closing(answer["Body"]) as body:
+                return answer, body.read()
+        except BodyBrokeOff:
+            if attempt == _BODY_ATTEMPTS:
+                raise
+    raise AssertionError  # the last attempt returns or raises
+
+
 class S3Location:
     """A prefix of a bucket."""
 
@@ -139,8 +159,7 @@ class S3Location:
     def read(self, name: str) -> bytes | None:
         """Return an object's bytes, or None where there is no such key."""
         try:
-            answer = self._client.get_object(**self._at(name))
-            return answer["Body"].read()
+            return get_object(self._client, **self._at(name))[1]
         except S3Failure as error:
             if error_code(error) in {"NoSuchKey", "404"}:
                 return None
@@ -217,6 +236,9 @@ class S3Location:
             for file in sorted(Path(folder).iterdir(), key=lambda path: (path.name == last, path.name)):
                 self.write(file.name, file)
 
+    def remove_leftovers(self) -> None:
+        """Do nothing: an upload that was killed is no object; a lifecycle rule of the bucket drops its parts."""
+
     def duckdb_path(self, name: str) -> str:
         """Return the object's path in the file system that `attach` registers."""
         return f"{_FileSystem.protocol}://{self._bucket}/{self._prefix}{name}"
@@ -267,7 +289,6 @@ class _File(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
         bucket, _, key = self.path.partition("/")
         request = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{end - 1}", **self.fs.request_payer}
         try:
-            with contextlib.closing(self.fs.client.get_object(**request)["Body"]) as body:
-                return cast("bytes", body.read())
+            return get_object(self.fs.client, **request)[1]
         except S3Failure as error:
             raise refused("read", f"s3://{bucket}/{key}", error) from error

@@ -36,7 +36,7 @@ class VerifyReport:
 
 
 def verify(store: EncoderStore) -> VerifyReport:
-    """Read every measured file of one encoder, one part at a time."""
+    """Read every measured file and every score of one encoder, one part at a time."""
     dim = store.encoder.embedding_dim
     schemas = {
         "images": images_schema(dim),
@@ -62,6 +62,12 @@ def verify(store: EncoderStore) -> VerifyReport:
                 faults += _embedding_faults(name, table, "embedding", dim)
             elif folder == "prompts":
                 faults += _embedding_faults(name, table, "vector", dim)
+    for name in store.parts("scores"):
+        files += 1
+        try:
+            read_part(store.location, name)
+        except StoreDamaged as error:
+            unreadable.append(str(error))
     return VerifyReport(files, images, embeddings, tuple(unreadable), tuple(faults), tuple(_leftovers(store)))
 
 
