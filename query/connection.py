@@ -16,6 +16,7 @@ def connect(location: Location) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(config=dict(_NO_EXTENSIONS)) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
+        connection.execute("set python_enable_replacements = false")  # a table is a view here, never a variable of ours
         connection.execute("set arrow_lossless_conversion = true")  # ids stay ids on their way to Arrow
         location.attach(connection)
         yield connection

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +24,8 @@ def print_table(table: pa.Table, kind: str) -> None:
     """Print an answer on stdout: whole for machines, fitted to the terminal for people."""
     if kind == "table":
         show(table.column_names, [list(row.values()) for row in table.to_pylist()])
-        Console(stderr=True).print(f"{table.num_rows:,} rows", style="dim")
+        rows = "1 row" if table.num_rows == 1 else f"{table.num_rows:,} rows"
+        Console(stderr=True).print(rows, style="dim")
     elif kind == "json":
         json.dump(table.to_pylist(), sys.stdout, indent=2, default=_plain)
         sys.stdout.write("\n")
@@ -87,8 +89,11 @@ def _flat(table: pa.Table) -> pa.Table:
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, default=_plain) if isinstance(value, list | dict) else _plain(value)
+    return json.dumps(value, default=_plain) if isinstance(value, list | dict) else str(_plain(value))
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> str | float:
+    """Return what JSON has no form for as a number where it is one, else as text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return value.hex() if isinstance(value, bytes) else str(value)

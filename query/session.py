@@ -19,7 +19,7 @@ from query.status import Status, read_status
 from query.views import create_views
 from sql import load, names
 from store.encoder import Encoder
-from store.errors import NotScored, UnknownName
+from store.errors import NotScored, StoreDamaged, UnknownName
 from store.layout import EncoderStore, Store, locate
 from store.s3 import S3Options
 from store.verify import VerifyReport, verify
@@ -54,9 +54,12 @@ class Session:
         return self._store.refreshed()
 
     def score(self, *concepts: str, on_part: Callable[[int, int], None] = lambda _done, _all: None) -> ScoreReport:
-        """Compute missing scores: of these concepts (names or TOML files), or of all where none is named."""
+        """Compute missing scores: of these concepts (names or TOML files), or of all where none is named.
+
+        A shipped name means the shipped wording, also where the store holds scores of an older one.
+        """
         store = self.store
-        known = {**shipped_concepts(), **concepts_of(store)}
+        known = {**concepts_of(store), **shipped_concepts()}
         return score(store, find_concepts(concepts, known), self._text_tower_of, on_part)
 
     def sweep(self, concept: str, steps: int = STEPS) -> pa.Table:
@@ -127,7 +130,13 @@ class Session:
     def _views(self, store: EncoderStore, scored: ScoreSet | None) -> Iterator[duckdb.DuckDBPyConnection]:
         with connect(store.location) as connection:
             create_views(connection, store, scored)
-            yield connection
+            try:
+                yield connection
+            except duckdb.Error as error:
+                raise StoreDamaged(
+                    f"The store cannot be read: {' '.join(str(error).split())[:200]}.",
+                    do="Run `clipsieve verify STORE`, which reads every file by itself.",
+                ) from error
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
@@ -145,7 +154,7 @@ def _set_with(sets: Sequence[ScoreSet], concept: str) -> ScoreSet:
     scored_names = sorted({name for scored in sets for name in scored.names})
     if concept in shipped_concepts():
         raise NotScored(f"{concept} has no scores yet.", do=f"Run `clipsieve score STORE {concept}`.")
-    nearest = difflib.get_close_matches(concept, scored_names, 1, 0)
+    nearest = difflib.get_close_matches(concept, {*scored_names, *shipped_concepts()}, 1, 0)
     raise UnknownName(
         f"There are no scores of {concept!r} in this store.",
         do=f"Scored: {', '.join(scored_names) or 'nothing yet'}." + (f" Nearest: {nearest[0]}." if nearest else ""),

@@ -17,7 +17,7 @@ import duckdb
 from query.rules.rule import Rule
 from query.scoring.score_sets import ScoreSet
 from sql import load
-from store.errors import CountsDiffer
+from store.errors import CountsDiffer, LocationError
 from store.layout import EncoderStore, new_run_id
 from store.location import Location
 
@@ -60,14 +60,28 @@ def write_run(
         rules=tuple(rule_counts),
     )
     with to.stage(last=METADATA) as folder:
-        for file, decision in (("removed", "remove"), ("kept", "keep")):
-            rows = connection.sql(load("deliver/images"), params={"decision": decision})
-            rows.write_csv(str(folder / f"{file}.csv"))
-        connection.sql(load("deliver/errors")).write_csv(str(folder / "errors.csv"))
+        _write_manifests(connection, folder)
         metadata = _metadata(run, store, scored, rules)
         metadata["files"] = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
         (folder / METADATA).write_text(json.dumps(metadata, indent=2, default=str) + "\n", encoding="utf-8")
     return run
+
+
+def _write_manifests(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    manifests = {
+        "removed.csv": connection.sql(load("deliver/images"), params={"decision": "remove"}),
+        "kept.csv": connection.sql(load("deliver/images"), params={"decision": "keep"}),
+        "errors.csv": connection.sql(load("deliver/errors")),
+    }
+    for name, rows in manifests.items():
+        try:
+            rows.write_csv(str(folder / name))
+        except duckdb.IOException as error:
+            raise LocationError(
+                f"Cannot write {name}: {' '.join(str(error).split())[:200]}.",
+                "Nothing of the run is visible.",
+                "Free some space, or run `clipsieve verify STORE` if it is the store that cannot be read.",
+            ) from error
 
 
 def _prove(counts: Mapping[str, int]) -> None:

@@ -1,15 +1,15 @@
 """Rules of removal: SQL conditions over an image's metadata and scores. True = removed; the first that holds wins."""
 
 import difflib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
+from query.readonly import does_more_than_read, parse
 from query.scoring.score_sets import ScoreSet
 from sql import load
-from store.errors import NotScored, UnknownName, UsageError
+from store.errors import NotScored, QueryRefused, UnknownName, UsageError
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ def parse_rule(connection: duckdb.DuckDBPyConnection, expression: str) -> Rule:
     """Return the rule that an expression means; raise UsageError where it is no single SQL condition."""
     if not expression.strip():
         raise UsageError("A rule is empty.", do="Write a condition, for example --remove 'people >= 0.5'.")
-    ((text,),) = connection.execute(
-        "select json_serialize_sql($query)", {"query": f"select ({expression}\n)"}
-    ).fetchall()
-    parsed = json.loads(text)
-    if parsed["error"]:
-        raise UsageError(f"The rule {expression!r} is no SQL condition: {parsed['error_message']}.")
-    nodes = [statement["node"] for statement in parsed["statements"]]
+    try:
+        nodes = parse(connection, f"select ({expression}\n)")
+    except QueryRefused as error:
+        raise UsageError(f"The rule {expression!r} is no SQL condition: {_first_line(error)}.") from error
     if len(nodes) != 1 or nodes[0]["type"] != "SELECT_NODE" or nodes[0]["from_table"]["type"] != "EMPTY":
         raise UsageError(f"The rule {expression!r} is more than one condition.")
-    return Rule(" ".join(expression.split()), frozenset(_columns(nodes[0])))
+    for more in does_more_than_read(nodes):
+        raise UsageError(f"The rule {expression!r} holds {more}; a rule only asks.")
+    # As it was typed: a line break may end a comment or stand in a text.
+    return Rule(expression.strip(), frozenset(_columns(nodes[0])))
 
 
 def check_rule(connection: duckdb.DuckDBPyConnection, rule: Rule, known: Sequence[str], shipped: Sequence[str]) -> None:
@@ -41,24 +41,33 @@ def check_rule(connection: duckdb.DuckDBPyConnection, rule: Rule, known: Sequenc
 
     `known` are the columns of the view `candidates`, `shipped` the concepts that could be scored.
     """
+    try:
+        columns = connection.sql(
+            f"select image_id, ({rule.expression}\n) as rule from candidates limit 0"  # noqa: S608
+        ).description
+    except duckdb.Error as error:
+        _refuse_unknown(rule, known, shipped)
+        raise UsageError(f"DuckDB rejects the rule {rule.expression!r}: {_first_line(error)}.") from error
+    if len(columns) != len(["image_id", "rule"]):
+        raise UsageError(f"The rule {rule.expression!r} is more than one condition.")
+    kind = str(columns[-1][1])
+    if kind not in {"BOOLEAN", "bool"}:
+        raise UsageError(
+            f"The rule {rule.expression!r} gives a {kind}, not true or false.",
+            do="Compare it with a threshold, for example 'people >= 0.5'.",
+        )
+
+
+def _refuse_unknown(rule: Rule, known: Sequence[str], shipped: Sequence[str]) -> None:
     for column in sorted(rule.columns - set(known)):
         if column in shipped:
             raise NotScored(
                 f"The rule {rule.expression!r} asks for {column}, which has no scores yet.",
                 do=f"Run `clipsieve score STORE {column}`.",
             )
-        nearest = difflib.get_close_matches(column, known, 1, 0)
+        nearest = difflib.get_close_matches(column, {*known, *shipped}, 1, 0)
         raise UnknownName(
             f"The rule {rule.expression!r} asks for {column!r}.", do=f"The nearest column is {nearest[0]!r}."
-        )
-    try:
-        ((_, kind, *_),) = connection.sql(f"select ({rule.expression}\n) as rule from candidates limit 0").description  # noqa: S608
-    except duckdb.Error as error:
-        raise UsageError(f"DuckDB rejects the rule {rule.expression!r}: {str(error).strip()}") from error
-    if str(kind) not in {"BOOLEAN", "bool"}:
-        raise UsageError(
-            f"The rule {rule.expression!r} gives a {kind}, not true or false.",
-            do="Compare it with a threshold, for example 'people >= 0.5'.",
         )
 
 
@@ -86,19 +95,29 @@ def decide(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None
         connection.execute("insert into rules values ($number, $rule)", {"number": number, "rule": rule.expression})
     cases = "\n".join(f"when coalesce(({rule.expression}\n), false) then {i}" for i, rule in enumerate(rules, 1))
     first = f"case {cases} end" if rules else "null"
-    connection.execute(
-        f"create temp table matches as select image_id, ({first})::integer as rule_number from candidates"  # noqa: S608
-    )
+    try:
+        connection.execute(
+            f"create temp table matches as select image_id, ({first})::integer as rule_number from candidates"  # noqa: S608
+        )
+    except (duckdb.DataError, duckdb.ProgrammingError) as error:
+        raise UsageError(
+            f"A rule cannot be applied to every image: {_first_line(error)}.",
+            do="Where a conversion fails, try_cast gives null, and null does not remove.",
+        ) from error
     connection.execute(load("rules/decisions"))
 
 
 def _columns(node: object) -> Iterator[str]:
-    """Yield the first name of every column reference below a parsed node."""
+    """Yield the column of every column reference below a parsed node, without its table, as SQL compares it."""
     if isinstance(node, dict):
         if node.get("class") == "COLUMN_REF":
-            yield node["column_names"][-1]
+            yield node["column_names"][-1].lower()
         for value in node.values():
             yield from _columns(value)
     elif isinstance(node, list):
         for value in node:
             yield from _columns(value)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].removesuffix(".")

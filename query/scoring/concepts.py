@@ -17,10 +17,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -108,11 +110,12 @@ def parse_concepts(text: str, where: str) -> list[Concept]:
 
 
 def _concept(name: str, table: object, where: str) -> Concept:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED | _sql_words():
         raise UsageError(
             f"{where}: {name!r} cannot be a concept's name.",
             "The name becomes a column beside the image's own.",
-            f"Use lowercase letters, digits and underscores, and none of: {', '.join(sorted(_RESERVED))}.",
+            f"Use lowercase letters, digits and underscores, no word of SQL such as order, "
+            f"and none of: {', '.join(sorted(_RESERVED))}.",
         )
     if not isinstance(table, dict):
         raise UsageError(f"{where} is not a table.")
@@ -130,6 +133,14 @@ def _concept(name: str, table: object, where: str) -> Concept:
         pool=pool,
         threshold=float(threshold),
     )
+
+
+@cache
+def _sql_words() -> set[str]:
+    """Return the words that SQL keeps for itself: as a column, each would have to be quoted in every rule."""
+    words = "select keyword_name from duckdb_keywords() where keyword_category = 'reserved'"
+    with duckdb.connect() as connection:
+        return {word for (word,) in connection.execute(words).fetchall()}
 
 
 def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:

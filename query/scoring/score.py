@@ -14,6 +14,7 @@ from query.scoring.concepts import Concept, shipped_concepts
 from query.scoring.score_sets import ScoreSet, image_parts, read_sets, remove_set, set_of, write_set
 from sql import load
 from store.encoder import Encoder
+from store.errors import LocationError, StoreDamaged
 from store.layout import EncoderStore
 from store.parts import damaged, parquet_bytes
 from store.prompts import add_prompts, read_prompts
@@ -44,8 +45,9 @@ class ScoreReport:
 
 
 def concepts_of(store: EncoderStore) -> dict[str, Concept]:
-    """Return the concepts that a store has scores of, as they were when they were scored, by name."""
-    return {concept.name: concept for scored in reversed(read_sets(store)) for concept in scored.concepts}
+    """Return the concepts that a store has scores of, in the wording asked for last, by name."""
+    oldest_first = sorted(read_sets(store), key=lambda scored: scored.created_at)
+    return {concept.name: concept for scored in oldest_first for concept in scored.concepts}
 
 
 def score(
@@ -65,10 +67,11 @@ def score(
     target = set_of(list(concepts.values()))
     sets = read_sets(store)
     parts = image_parts(store)
-    done = next((set(s.parts) for s in sets if s.set_id == target.set_id), set())
-    missing = [part for part in parts if part not in done]
-    write_set(store, target)
-    vectors, encoded = _vectors(store, target.concepts, text_tower_of)
+    held_already = next((s for s in sets if s.set_id == target.set_id), None)
+    if held_already is None or held_already.concepts != target.concepts:
+        write_set(store, target)
+    missing = [part for part in parts if held_already is None or part not in held_already.parts]
+    vectors, encoded = _vectors(store, target.concepts, text_tower_of) if missing else ({}, 0)
     with connect(store.location) as connection:
         scorer = _Scorer(connection, store, target, sets, vectors)
         for number, part in enumerate(missing, 1):
@@ -102,23 +105,34 @@ class _Scorer:
     vectors: Mapping[str, Vector]
 
     def scores(self, part: str) -> pa.Table:
-        """Return the scores of one part: columns that another set holds are taken over, the others computed."""
-        held = [s for s in self.sets if part in s.parts]
+        """Return the scores of one part: columns that another set holds are taken over, the others computed.
+
+        Where another set cannot be read, as when a second process has just replaced it, everything is computed.
+        """
+        try:
+            return self._joined(part, [s for s in self.sets if part in s.parts])
+        except (StoreDamaged, LocationError):
+            return self._joined(part, [])
+
+    def _joined(self, part: str, held: Sequence[ScoreSet]) -> pa.Table:
         taken = {c.name: s for s in held for c in self.target.concepts if s.hash_of(c.name) == c.content_hash}
         table = self.connection.from_arrow(
             self._computed(part, [c for c in self.target.concepts if c.name not in taken])
         )
         for old in {s.set_id: s for s in taken.values()}.values():
             names = [name for name, s in taken.items() if s.set_id == old.set_id]
-            table = table.join(self._read(old.file(part)).select("image_id", "run_id", *names), "image_id, run_id")
+            columns = self._fetched(old.file(part), self._read(old.file(part)).select("image_id", "run_id", *names))
+            table = table.join(self.connection.from_arrow(columns), "image_id, run_id")
         schema = scores_schema(self.target.names)
         return table.select(*schema.names).order("uri").to_arrow_table().cast(schema)
 
     def _computed(self, part: str, concepts: Sequence[Concept]) -> pa.Table:
         """Return image_id, run_id, uri and one column for each of these concepts."""
-        self._read(f"images/{part}.parquet").create_view("part", replace=True)
+        name = f"images/{part}.parquet"
+        self._read(name).create_view("part", replace=True)
         weights = [c.weight(self.vectors, self.store.encoder.logit_scale).tolist() for c in concepts]
-        return _columns(self.connection.sql(load("scoring/score_part"), params={"weights": weights}), concepts)
+        scored = self.connection.sql(load("scoring/score_part"), params={"weights": weights})
+        return _columns(self._fetched(name, scored), concepts)
 
     def _read(self, name: str) -> duckdb.DuckDBPyRelation:
         try:
@@ -126,10 +140,16 @@ class _Scorer:
         except duckdb.Error as error:
             raise damaged(self.store.location, name, error) from error
 
+    def _fetched(self, name: str, rows: duckdb.DuckDBPyRelation) -> pa.Table:
+        """Return the rows of a relation over one file; a damaged page is met only here."""
+        try:
+            return rows.to_arrow_table()
+        except duckdb.Error as error:
+            raise damaged(self.store.location, name, error) from error
 
-def _columns(scored: duckdb.DuckDBPyRelation, concepts: Sequence[Concept]) -> pa.Table:
+
+def _columns(table: pa.Table, concepts: Sequence[Concept]) -> pa.Table:
     """Return the rows with their list of scores turned into one column per concept."""
-    table = scored.to_arrow_table()
     lists = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     scores = lists.reshape(table.num_rows, len(concepts))
     table = table.drop_columns(["scores"])

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from query.scoring.concepts import Concept
 from store.errors import StoreDamaged
@@ -24,6 +25,7 @@ class ScoreSet:
     set_id: str
     concepts: tuple[Concept, ...]  # sorted by name
     parts: tuple[str, ...]  # names of `images/` parts that are scored, without folder and suffix
+    created_at: str = ""  # ISO 8601, UTC; empty where the set has not been written yet
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,8 +61,9 @@ def read_sets(store: EncoderStore) -> list[ScoreSet]:
 
 
 def write_set(store: EncoderStore, scored: ScoreSet) -> None:
-    """Write what a set is, before its first scores."""
-    record = {"concepts": [concept.to_record() for concept in scored.concepts]}
+    """Write what a set is, before its first scores, or its new descriptions and thresholds."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    record = {"created_at": now, "concepts": [concept.to_record() for concept in scored.concepts]}
     store.location.write(f"scores/{scored.set_id}/set.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
@@ -76,13 +79,14 @@ def _read_set(store: EncoderStore, set_id: str, existing: set[str]) -> ScoreSet:
     try:
         record = json.loads(store.location.read(name) or b"")
         concepts = tuple(Concept.from_record(c) for c in record["concepts"])
+        created_at = str(record["created_at"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreDamaged(
             f"{store.location.uri}/{name} is not a score set's record.",
             do=f"Remove the folder scores/{set_id} and run `clipsieve score` again.",
         ) from error
     scored = [_stem(file) for file in store.parts(f"scores/{set_id}")]
-    return ScoreSet(set_id, concepts, tuple(part for part in scored if part in existing))
+    return ScoreSet(set_id, concepts, tuple(part for part in scored if part in existing), created_at)
 
 
 def _stem(name: str) -> str:

@@ -17,11 +17,12 @@ guessed as (
 
 -- Rounding can put the guess one step off; the exact comparison below is the one that a rule makes.
 binned as (
-    select case
-        when ((guess + 1)::double / $steps)::float <= score then guess + 1
-        when (guess::double / $steps)::float > score then guess - 1
-        else guess
-    end as last_removed_at
+    select
+        case
+            when ((guess + 1)::double / $steps)::float <= score then guess + 1
+            when (guess::double / $steps)::float > score then guess - 1
+            else guess
+        end as last_removed_at
     from guessed
 ),
 

@@ -7,4 +7,4 @@ select
 from current_images
 where status = 'failed'
 group by error_code
-order by images desc, error_code
+order by images desc, error_code asc
