@@ -141,6 +141,8 @@ class _Flow:
                     if not self._budget.take(wanted.size_bytes):
                         return
                     self._pool.submit(self._work, wanted)
+        except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
+            self._ready.put(error)
         finally:
             self._ready.put(None)
 

@@ -10,7 +10,10 @@ from store.s3 import S3Options
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How a job works; nothing here changes what an image's row says."""
+    """How a job works; nothing here changes what an image's row says, but for the last bit of an embedding.
+
+    (Matrix products round a little differently for batches of another size.)
+    """
 
     batch_size: int = 64
     part_rows: int = 50_000

@@ -30,6 +30,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
     if not request.second_encoder:
         _refuse_near_twin(held, towers.encoder)
     store = Store.create(location).add_encoder(towers.encoder)
+    store.location.remove_leftovers()
     tally = Tally()
     on_tick = on_start(Started(towers.encoder, towers.device, tally))
     stop = threading.Event()

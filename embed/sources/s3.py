@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from embed.sources.read import Fetched, ReadFailed, refuse_large
 from store.errors import SourceError
 from store.records import ErrorCode, SourceObject
-from store.s3 import BodyBrokeOff, S3Failure, S3Options, Unreachable, error_code, refused, split_uri
+from store.s3 import BodyBrokeOff, S3Failure, S3Options, Unreachable, error_code, get_object, refused, split_uri
 
 READERS = 32
 """Requests in flight: at 50 ms each, 640 objects/s."""
-
-_BODY_ATTEMPTS = 3
-"""botocore retries a request, but not a body that breaks off while it is read."""
 
 _OBJECT_AT_FAULT = {
     "NoSuchKey": ErrorCode.NOT_FOUND,
@@ -64,27 +61,20 @@ class S3Source:
         Raise SourceError where the fault is not the object's: wrong credentials, no such bucket.
         """
         refuse_large(wanted.size_bytes)
-        for attempt in range(1, _BODY_ATTEMPTS + 1):
-            try:
-                answer = self._client.get_object(
-                    Bucket=self._bucket, Key=wanted.key, IfMatch=f'"{wanted.etag}"', **self._payer
-                )
-                etag, data = answer["ETag"].strip('"'), answer["Body"].read()
-            except BodyBrokeOff as error:
-                if attempt == _BODY_ATTEMPTS:
-                    raise ReadFailed(ErrorCode.READ_FAILED, f"the read broke off {attempt} times: {error}") from error
-            except S3Failure as error:
-                raise self._at_fault(wanted, error) from error
-            else:
-                if etag != wanted.etag:  # a service that ignores If-Match
-                    raise ReadFailed(ErrorCode.CHANGED, f"replaced since it was listed: etag {etag}")
-                return Fetched(data, answer.get("VersionId"))
-        raise AssertionError  # the last attempt returns or raises
+        request = {"Bucket": self._bucket, "Key": wanted.key, "IfMatch": f'"{wanted.etag}"', **self._payer}
+        try:
+            answer, data = get_object(self._client, **request)
+        except S3Failure as error:
+            raise self._at_fault(wanted, error) from error
+        etag = answer["ETag"].strip('"')
+        if etag != wanted.etag:  # a service that ignores If-Match
+            raise ReadFailed(ErrorCode.CHANGED, f"replaced since it was listed: etag {etag}")
+        return Fetched(data, answer.get("VersionId"))
 
     def _at_fault(self, wanted: SourceObject, error: Exception) -> ReadFailed | SourceError:
         code = error_code(error)
         if code in _OBJECT_AT_FAULT:
             return ReadFailed(_OBJECT_AT_FAULT[code], f"S3 answered {code}")
-        if code in _SERVICE_AT_FAULT or isinstance(error, Unreachable):
+        if code in _SERVICE_AT_FAULT or isinstance(error, (Unreachable, *BodyBrokeOff)):
             return ReadFailed(ErrorCode.READ_FAILED, f"{code} after every retry")
         return SourceError(str(refused("read", wanted.uri, error)))
