@@ -1,0 +1,191 @@
+"""What the views of sql/ and the query of scores answer: given tables and expected rows; see test_sql_queries.py.
+
+What a given row does not name is null. `image_id: 1` is the UUID of 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.stores import NOON
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One query, the sentence that its rows prove, the tables it reads, and its answer: some columns of every row."""
+
+    query: str
+    proves: str
+    given: Mapping[str, Sequence[Row]]
+    expect: Sequence[Row]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def outcomes(*rows: tuple[int, str, str, int]) -> list[Row]:
+    """Image rows of (image_id, run_id, status, minutes after noon)."""
+    return [
+        {"image_id": i, "run_id": run, "status": status, "embedded_at": NOON.replace(minute=minute)}
+        for i, run, status, minute in rows
+    ]
+
+
+def found(uri: str, source: str, run: str, image_id: int = 1) -> Row:
+    """A listing row."""
+    return {"image_id": image_id, "uri": uri, "source": source, "run_id": run}
+
+
+VIEWS_AND_SCORES = [
+    Case(
+        "views/superseded",
+        "a row that is alone counts, whatever became of it",
+        {"image_rows": outcomes((1, "r1", "embedded", 0), (2, "r1", "failed", 0), (3, "r2", "not_an_image", 0))},
+        [],
+    ),
+    Case(
+        "views/superseded",
+        "a success replaces failures, be it older or later; else the later row counts, at one time the later run",
+        {
+            "image_rows": outcomes(
+                *((1, "r1", "failed", 0), (1, "r2", "embedded", 1)),
+                *((2, "r1", "embedded", 0), (2, "r2", "failed", 1)),
+                *((3, "r1", "failed", 1), (3, "r2", "failed", 0)),
+                *((4, "r1", "embedded", 0), (4, "r2", "embedded", 0), (4, "r3", "failed", 2)),
+            )
+        },
+        [
+            {"image_id": 1, "run_id": "r1"},
+            {"image_id": 2, "run_id": "r2"},
+            {"image_id": 3, "run_id": "r2"},
+            {"image_id": 4, "run_id": "r1"},
+            {"image_id": 4, "run_id": "r3"},
+        ],
+    ),
+    Case(
+        "views/superseded",
+        "an image twice in one run is not hidden",
+        {"image_rows": outcomes((1, "r1", "embedded", 0), (1, "r1", "embedded", 0))},
+        [],
+    ),
+    Case(
+        "views/images",
+        "every image has the row that counts",
+        {
+            "image_rows": outcomes((1, "r1", "failed", 0), (1, "r2", "embedded", 1), (2, "r1", "failed", 0)),
+            "superseded": [{"image_id": 1, "run_id": "r1"}],
+        },
+        [{"image_id": 1, "status": "embedded"}, {"image_id": 2, "status": "failed"}],
+    ),
+    Case(
+        "views/current_objects",
+        "sources beside each other are all there, also where one's name begins with the other's",
+        {"listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/ab/2", "s3://b/ab/", "r2")]},
+        [{"uri": "s3://b/a/1"}, {"uri": "s3://b/ab/2"}],
+    ),
+    Case(
+        "views/current_objects",
+        "the newest listing that covers an object decides whether it is still there",
+        {
+            "listing_rows": [
+                found("s3://b/a/gone", "s3://b/", "r1"),
+                found("s3://b/a/stays", "s3://b/", "r1"),
+                found("s3://b/c", "s3://b/", "r1"),
+                found("s3://b/a/stays", "s3://b/a/", "r2"),
+            ]
+        },
+        [
+            {"uri": "s3://b/a/stays", "source": "s3://b/a/"},
+            {"uri": "s3://b/c", "source": "s3://b/"},
+        ],
+    ),
+    Case(
+        "views/current_objects",
+        "a wider listing replaces an older, narrower one",
+        {"listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/a/2", "s3://b/", "r2")]},
+        [{"uri": "s3://b/a/2"}],
+    ),
+    Case(
+        "views/current_images",
+        "every listed object is there once, pending where no run has read it; what is no longer listed is not",
+        {
+            "current_objects": [
+                {"image_id": 1, "uri": "u1", "key": "now"},
+                {"image_id": 2, "uri": "u2"},
+                {"image_id": 3, "uri": "u3"},
+            ],
+            "images": [
+                {"image_id": 1, "status": "embedded", "key": "then", "width_px": 5, "embedding": [0.6, 0.8]},
+                {"image_id": 2, "status": "failed", "error_code": "empty"},
+                {"image_id": 9, "status": "embedded"},
+            ],
+        },
+        [
+            {"uri": "u1", "status": "embedded", "key": "now", "width_px": 5, "error_code": None},
+            {"uri": "u2", "status": "failed", "key": None, "width_px": None, "error_code": "empty"},
+            {"uri": "u3", "status": "pending", "key": None, "width_px": None, "error_code": None},
+        ],
+    ),
+    Case(
+        "views/scores",
+        "scores are those of images that are listed, each by the row that counts",
+        {
+            "score_rows": [
+                {"image_id": 1, "run_id": "r1", "people": 0.25},
+                {"image_id": 1, "run_id": "r2", "people": 0.5},
+                {"image_id": 2, "run_id": "r1", "people": 0.75},
+            ],
+            "current_objects": [{"image_id": 1}],
+            "superseded": [{"image_id": 1, "run_id": "r1"}],
+        },
+        [{"image_id": 1, "people": 0.5}],
+    ),
+    Case(
+        "views/thumbnails",
+        "a picture counts with the row that it was made for",
+        {
+            "thumbnail_rows": [
+                {"image_id": 1, "run_id": "r1", "webp": b"old"},
+                {"image_id": 1, "run_id": "r2", "webp": b"new"},
+                {"image_id": 2, "run_id": "r1", "webp": b"killed before its image was recorded"},
+            ],
+            "images": outcomes((1, "r2", "embedded", 0)),
+        },
+        [{"image_id": 1, "webp": b"new"}],
+    ),
+    Case(
+        "views/prompts",
+        "a text that two jobs have cached is there once",
+        {
+            "prompt_rows": [
+                {"text": "a", "vector": [0.0, 1.0]},
+                {"text": "a", "vector": [0.0, 1.0]},
+                {"text": "b", "vector": [1.0, 0.0]},
+            ]
+        },
+        [{"text": "a", "vector": [0.0, 1.0]}, {"text": "b", "vector": [1.0, 0.0]}],
+    ),
+    Case(
+        "scoring/score_part",
+        "a score is the sigmoid of the product with each weight, in their order; what has no embedding has no score",
+        {
+            "part": [
+                {"image_id": 1, "uri": "u1", "run_id": "r1", "status": "embedded", "embedding": [1.0, 0.0]},
+                {"image_id": 2, "uri": "u2", "run_id": "r1", "status": "embedded", "embedding": [0.0, 1.0]},
+                {"image_id": 3, "uri": "u3", "run_id": "r1", "status": "failed"},
+            ]
+        },
+        [
+            {"image_id": 1, "run_id": "r1", "uri": "u1", "scores": [0.5, 1.0]},
+            {"image_id": 2, "run_id": "r1", "uri": "u2", "scores": [0.75, 0.0]},
+        ],
+        {"weights": [[0.0, 1.0986122886681098], [200.0, -200.0]]},
+    ),
+    Case(
+        "scoring/score_part",
+        "without weights there are rows without scores",
+        {"part": [{"image_id": 1, "status": "embedded", "embedding": [1.0, 0.0]}]},
+        [{"image_id": 1, "scores": []}],
+        {"weights": []},
+    ),
+]
