@@ -2,8 +2,8 @@
 
     python -m bench.pass_one --photos FOLDER [--encoder MODEL/PRETRAINED] [--limit N]
 
-The baseline is taken in the same run: the model alone on ready batches, and decoding alone on one core. Since both share
-the same cores on a CPU, the floor of the job is the sum of their times; the job's rate is given as a share of it.
+The baseline is taken in the same run: the model alone on ready batches, and decoding alone on one core. Since both
+share the same cores on a CPU, the floor of the job is the sum of their times; the job's rate is a share of it.
 Without `--photos`, 300 pictures are drawn. Without `--encoder`, the weights are random: the work is the same.
 """
 
@@ -145,8 +145,7 @@ def _s3_server() -> Iterator[None]:
     command = [sys.executable, "-m", "tests.servers"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as server:
         try:
-            assert server.stdout is not None
-            for line in server.stdout:
+            for line in server.stdout or ():
                 name, _, value = line.removeprefix("export ").strip().partition("=")
                 os.environ[name] = value.strip("'\"")
                 if name == LAST_EXPORT:
