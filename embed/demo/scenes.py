@@ -84,10 +84,10 @@ def _damaged_file(name: str, dice: Dice, scene: Scene) -> Drawn:
     return Drawn(f"{name}.jpg", damaged(scene.image, kind), None, damage=kind)
 
 
-def draw(seed: int) -> Scene:
-    """Draw the scene of a seed: any kind, at 128 to 224 px."""
+def draw(seed: int, only: Kind | None = None) -> Scene:
+    """Draw the scene of a seed, at 128 to 224 px: of any kind, or only of one."""
     dice = Dice(f"scene {seed}")
-    kind = dice.weighted(_KINDS)
+    kind = dice.weighted(_KINDS) if only is None else only
     size = dice.between(132, 208)
     stretch = dice.between(0.93, 1.07)
     canvas = Canvas((round(size * stretch), round(size / stretch)), (0, 0, 0))

@@ -135,8 +135,8 @@ def _hat(canvas: Canvas, dice: Dice, face: Face) -> None:
 def _beard(canvas: Canvas, dice: Dice, face: Face) -> None:
     colour = mix(face.hair, dice.pick(((240, 240, 240), (20, 15, 12), face.hair)), dice.between(0, 0.8))
     up, down = dice.between(0.15, 0.35), dice.between(0.95, 1.3)
-    outline = ((-0.74, up), (-0.45, 0.38), (0, 0.36), (0.45, 0.38), (0.74, up), (0.66, 0.7), (0.35, down), (-0.35, down),
-               (-0.66, 0.7))  # fmt: skip
+    jaw = ((0.66, 0.7), (0.35, down), (-0.35, down), (-0.66, 0.7))
+    outline = ((-0.74, up), (-0.45, 0.38), (0, 0.36), (0.45, 0.38), (0.74, up), *jaw)
     canvas.shape([face.at(*point) for point in outline], colour)
     lips, wide = mix(face.skin, (170, 40, 50), dice.between(0.4, 0.8)), dice.between(0.2, 0.3)
     if dice.chance(0.5):
@@ -165,7 +165,16 @@ def _worn_mask(canvas: Canvas, dice: Dice, face: Face) -> None:
             canvas.rounded(face.front(0.18, top + 0.55), face.radii(0.12, 0.09), shade(colour, 0.8))
         return
     low = dice.between(0.92, 1.06)
-    outline = ((-0.14, top), (0.14, top), (0.62, top + 0.2), (0.6, 0.72), (0.3, low), (-0.3, low), (-0.6, 0.72), (-0.62, top + 0.2))
+    outline = (
+        (-0.14, top),
+        (0.14, top),
+        (0.62, top + 0.2),
+        (0.6, 0.72),
+        (0.3, low),
+        (-0.3, low),
+        (-0.6, 0.72),
+        (-0.62, top + 0.2),
+    )
     canvas.shape([face.front(*point) for point in outline], colour)
     _pattern(canvas, dice, face, (colour, top, low))
 
@@ -180,15 +189,27 @@ def _pattern(canvas: Canvas, dice: Dice, face: Face, cloth: tuple[Colour, float,
     elif kind == "dots":
         spots = dice.colour()
         for _ in range(dice.whole(4, 9)):
-            canvas.ellipse(face.front(dice.between(-0.4, 0.4), dice.between(top + 0.2, low - 0.15)), face.radii(0.05, 0.05), spots)
+            canvas.ellipse(
+                face.front(dice.between(-0.4, 0.4), dice.between(top + 0.2, low - 0.15)), face.radii(0.05, 0.05), spots
+            )
 
 
 def _chin_mask(canvas: Canvas, dice: Dice, face: Face) -> None:
     colour, top = _mask_colour(dice, face), dice.between(0.78, 0.86)
     low = top + dice.between(0.3, 0.5)
     for side in (-1, 1):
-        canvas.line((face.at(side * 0.78, 0.12), face.front(side * 0.5, top + 0.1)), shade(colour, 0.85), 0.035 * face.size)
-    outline = ((-0.56, top - 0.06), (0, top + 0.05), (0.56, top - 0.06), (0.5, low - 0.1), (0.25, low), (-0.25, low), (-0.5, low - 0.1))
+        canvas.line(
+            (face.at(side * 0.78, 0.12), face.front(side * 0.5, top + 0.1)), shade(colour, 0.85), 0.035 * face.size
+        )
+    outline = (
+        (-0.56, top - 0.06),
+        (0, top + 0.05),
+        (0.56, top - 0.06),
+        (0.5, low - 0.1),
+        (0.25, low),
+        (-0.25, low),
+        (-0.5, low - 0.1),
+    )
     canvas.shape([face.front(*point) for point in outline], colour)
     if dice.chance(0.5):
         y = (top + low) / 2 + 0.03

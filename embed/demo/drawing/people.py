@@ -30,7 +30,14 @@ def hair_colour(dice: Dice) -> Colour:
     """Return a hair colour: mostly natural, sometimes dyed."""
     if dice.chance(0.08):
         return dice.colour((0.4, 1), (0.3, 0.9))
-    natural: tuple[Colour, ...] = ((25, 20, 18), (60, 40, 25), (110, 75, 40), (205, 170, 100), (165, 70, 35), (185, 185, 185))
+    natural: tuple[Colour, ...] = (
+        (25, 20, 18),
+        (60, 40, 25),
+        (110, 75, 40),
+        (205, 170, 100),
+        (165, 70, 35),
+        (185, 185, 185),
+    )
     return mix(dice.pick(natural), dice.pick(natural), dice.between(0, 0.3))
 
 

@@ -96,7 +96,9 @@ def _plain(canvas: Canvas, dice: Dice) -> None:
     if dice.chance(0.4):
         for _ in range(dice.whole(1, 6)):
             size = dice.between(0.05, 0.4)
-            canvas.ellipse((dice.between(0, 1), dice.between(0, 1)), (size, size), shade(colour, dice.between(0.7, 1.3)))
+            canvas.ellipse(
+                (dice.between(0, 1), dice.between(0, 1)), (size, size), shade(colour, dice.between(0.7, 1.3))
+            )
     elif dice.chance(0.3):
         stripe, step = shade(colour, dice.between(0.7, 1.3)), dice.between(0.08, 0.3)
         for index in range(int(1 / step) + 1):
@@ -302,7 +304,12 @@ def _floor_lamp(canvas: Canvas, dice: Dice, floor: float) -> None:
     x, height = dice.between(0.08, 0.92), dice.between(0.3, 0.5)
     canvas.line(((x, floor + 0.05), (x, floor - height)), (70, 65, 60), 0.012)
     wide, top = dice.between(0.04, 0.08), floor - height
-    shape = ((x - wide, top + wide), (x - wide * 0.6, top - wide * 0.5), (x + wide * 0.6, top - wide * 0.5), (x + wide, top + wide))
+    shape = (
+        (x - wide, top + wide),
+        (x - wide * 0.6, top - wide * 0.5),
+        (x + wide * 0.6, top - wide * 0.5),
+        (x + wide, top + wide),
+    )
     canvas.shape(shape, dice.colour((0, 0.5), (0.7, 1)))
 
 

@@ -19,8 +19,12 @@ def _fruit(hue: float, spread: float, long: float) -> Painter:
         for index in range(dice.whole(1, 3)):
             centre = (x + index * size * 0.9 - 0.1, 0.58 + dice.between(-0.08, 0.12))
             canvas.ellipse(centre, (size * long, size), shade(colour, dice.between(0.8, 1.1)))
-            canvas.ellipse((centre[0] - size * 0.3, centre[1] - size * 0.4), (size * 0.15, size * 0.12), shade(colour, 1.4))
-            canvas.line(((centre[0], centre[1] - size), (centre[0] + 0.02, centre[1] - size * 1.3)), (80, 55, 30), 0.015)
+            canvas.ellipse(
+                (centre[0] - size * 0.3, centre[1] - size * 0.4), (size * 0.15, size * 0.12), shade(colour, 1.4)
+            )
+            canvas.line(
+                ((centre[0], centre[1] - size), (centre[0] + 0.02, centre[1] - size * 1.3)), (80, 55, 30), 0.015
+            )
 
     return paint
 
@@ -150,7 +154,9 @@ def _animal(ears: str, long: float, tail: float) -> Painter:
         for ear in (-0.28, 0.28):
             _ear(canvas, ears, (head[0] + ear * size, head[1] - size * 0.3), size, dark)
         canvas.ellipse(head, (size * 0.42, size * 0.38), fur)
-        canvas.ellipse((head[0] + side * size * 0.3, head[1] + size * 0.12), (size * 0.22, size * 0.15), shade(fur, 1.2))
+        canvas.ellipse(
+            (head[0] + side * size * 0.3, head[1] + size * 0.12), (size * 0.22, size * 0.15), shade(fur, 1.2)
+        )
         canvas.ellipse((head[0] + side * size * 0.45, head[1] + size * 0.08), (size * 0.07, size * 0.06), (20, 18, 18))
         canvas.ellipse((head[0] + side * size * 0.1, head[1] - size * 0.08), (size * 0.06, size * 0.06), (20, 18, 18))
 
@@ -160,7 +166,9 @@ def _animal(ears: str, long: float, tail: float) -> Painter:
 def _ear(canvas: Canvas, kind: str, at: tuple[float, float], size: float, colour: tuple[int, int, int]) -> None:
     x, y = at
     if kind == "pointed":
-        canvas.shape(((x - size * 0.15, y + size * 0.15), (x, y - size * 0.3), (x + size * 0.15, y + size * 0.15)), colour)
+        canvas.shape(
+            ((x - size * 0.15, y + size * 0.15), (x, y - size * 0.3), (x + size * 0.15, y + size * 0.15)), colour
+        )
     elif kind == "long":
         canvas.ellipse((x, y - size * 0.25), (size * 0.1, size * 0.4), colour)
     else:
