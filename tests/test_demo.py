@@ -9,13 +9,17 @@ import pytest
 from click.testing import CliRunner
 
 import clipsieve
+from embed.demo.command import SEED
+from embed.demo.scenes import write_scenes
+
+PICTURES = 40
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo of a few pictures: where it lies, and what it said."""
     folder = tmp_path_factory.mktemp("demo") / "here"
-    asked = CliRunner().invoke(clipsieve.main, ["demo", str(folder), "--pictures", "12"])
+    asked = CliRunner().invoke(clipsieve.main, ["demo", str(folder), "--pictures", str(PICTURES)])
     assert asked.exit_code == 0, asked.output
     return folder, asked.stdout
 
@@ -29,7 +33,17 @@ def test_every_file_is_accounted_for(shown: tuple[Path, str]) -> None:
             rows += [row["key"] for row in csv.DictReader(file)]
     drawn = [str(path.relative_to(folder / "photos")) for path in (folder / "photos").rglob("*") if path.is_file()]
     assert sorted(rows) == sorted(drawn)
-    assert "12 embedded now, 1 no images, failed: empty 1, truncated 1" in said
+    assert len(drawn) == PICTURES
+    assert f"of {PICTURES}" in said
+
+
+def test_what_is_damaged_on_purpose_fails_and_nothing_else(shown: tuple[Path, str]) -> None:
+    """Just the files that were damaged on purpose stand in errors.csv."""
+    folder, _ = shown
+    damaged = sorted(drawn.name for drawn in write_scenes(PICTURES, SEED) if drawn.damage)
+    with (folder / "run-1" / "errors.csv").open(encoding="utf-8", newline="") as file:
+        assert sorted(row["key"] for row in csv.DictReader(file)) == damaged
+    assert damaged
 
 
 def test_it_says_that_the_weights_are_random(shown: tuple[Path, str]) -> None:
@@ -44,9 +58,9 @@ def test_a_second_demo_embeds_nothing_and_overwrites_nothing(shown: tuple[Path, 
     """The demo can be run again in the same folder."""
     folder, _ = shown
     first = (folder / "run-1" / "run_metadata.json").read_bytes()
-    asked = CliRunner().invoke(clipsieve.main, ["demo", str(folder), "--pictures", "12"])
+    asked = CliRunner().invoke(clipsieve.main, ["demo", str(folder), "--pictures", str(PICTURES)])
     assert asked.exit_code == 0, asked.output
-    assert "15 of them done before" in asked.stdout
+    assert f"{PICTURES} of them done before" in asked.stdout
     assert (folder / "run-1" / "run_metadata.json").read_bytes() == first
     assert sorted(path.name for path in folder.glob("run-*")) == ["run-1", "run-2"]
 

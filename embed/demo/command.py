@@ -12,6 +12,7 @@ import click
 from embed.request import EmbedRequest, Summary
 
 ENCODER = "ViT-S-32-alt"
+SEED = 1
 RULES = ("people >= 0.5", "sunglasses >= 0.7", "mask >= 0.7")
 
 
@@ -65,7 +66,7 @@ class FrontDoor(Protocol):
 
 @click.command()
 @click.argument("folder", default="clipsieve-demo", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="How many to draw.")
+@click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="How many files to draw.")
 @click.pass_obj
 def demo(front: FrontDoor, folder: Path, pictures: int) -> None:
     """Draw pictures into FOLDER, embed them, score, sweep, export and verify, and say what happened.
@@ -123,22 +124,14 @@ What to try next
 
 
 def draw_photos(folder: Path, pictures: int) -> None:
-    """Fill a folder with drawn scenes, one folder per kind, and some files that cannot be embedded; the rest stays."""
-    from embed.demo.scenes import draw  # noqa: PLC0415  # Pillow, which --help does without
+    """Fill a folder with drawn scenes, near-duplicates among them and some damaged files; what is there stays."""
+    from embed.demo.scenes import write_scenes  # noqa: PLC0415  # Pillow, which --help does without
 
-    for seed in range(pictures):
-        scene = draw(seed)
-        place = folder / scene.truth.kind / f"{seed:05d}.jpg"
+    for drawn in write_scenes(pictures, SEED):
+        place = folder / drawn.name
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            scene.image.save(place, quality=88)
-    whole = min(folder.rglob("*.jpg")).read_bytes()
-    odd = {"cut-off.jpg": whole[: len(whole) // 2], "empty.jpg": b"", "notes.txt": b"No picture.\n"}
-    for name, content in odd.items():
-        place = folder / "odd" / name
-        if not place.exists():
-            place.parent.mkdir(exist_ok=True)
-            place.write_bytes(content)
+            place.write_bytes(drawn.data)
 
 
 @contextmanager
