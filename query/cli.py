@@ -10,6 +10,7 @@ import click
 import pyarrow as pa
 
 from query.output import FORMATS, megabytes, print_table, show
+from query.rules.sweep import STEPS
 from query.session import Session
 from query.status import Status
 from store.s3 import S3Options
@@ -193,11 +194,13 @@ def _show_records(records: Sequence[Mapping[str, Any]], title: str) -> None:
 def _show_sweep(table: pa.Table, suggested: float) -> None:
     steps = table.to_pylist()
     nearest = min(steps, key=lambda step: abs(step["threshold"] - suggested))
+    decimals = 2 if len(steps) <= STEPS + 1 else 4
     rows = []
     for step in steps:
         share = step["removed_share"] or 0.0
         mark = "  <- suggested" if step is nearest else ""
-        rows.append([f"{step['threshold']:g}", step["removed"], step["kept"], f"{share:.2%}", _bar(share) + mark])
+        threshold = f"{step['threshold']:.{decimals}f}"
+        rows.append([threshold, step["removed"], step["kept"], f"{share:.2%}", _bar(share) + mark])
     show(["threshold", "removed", "kept", "share", "removed"], rows)
 
 

@@ -132,7 +132,7 @@ def test_a_concept_of_ones_own(place: Path) -> None:
     )
     assert "night" in typed("score", "store", "mine.toml").stdout
     (suggested,) = [line for line in typed("sweep", "store", "night").stdout.splitlines() if "suggested" in line]
-    assert suggested.split()[0] == "0.3"
+    assert suggested.split()[0] == "0.30"
 
 
 def test_the_sweep_for_people() -> None:
@@ -141,11 +141,11 @@ def test_the_sweep_for_people() -> None:
     assert lines[0].split() == ["threshold", "removed", "kept", "share", "removed"]
     rows = [re.split(r" {2,}", line.strip(), maxsplit=4) for line in lines[1:]]
     assert [row[:4] for row in rows] == [
-        ["0", "12", "0", "100.00%"],
+        ["0.00", "12", "0", "100.00%"],
         ["0.25", "9", "3", "75.00%"],
-        ["0.5", "6", "6", "50.00%"],
+        ["0.50", "6", "6", "50.00%"],
         ["0.75", "3", "9", "25.00%"],
-        ["1", "0", "12", "0.00%"],
+        ["1.00", "0", "12", "0.00%"],
     ]
     assert [row[4].count("█") for row in rows[:4]] == [40, 30, 20, 10]
     assert [k for k, line in enumerate(lines) if "<- suggested" in line] == [3]
@@ -275,9 +275,9 @@ def test_the_library(place: Path) -> None:
     assert store.export("run", ["people >= 0.5"]).removed == 6
     assert store.status().images_recorded == 14
     assert store.verify().sound
-    assert ask(store.store, HashTower()).score("people").parts_scored == 0
+    assert ask(store.store, HashTower()).score("mask").parts_scored == 2
     for call, error in (
-        (lambda: store.sweep("mask"), NotScored),
+        (lambda: store.sweep("sunglasses"), NotScored),
         (lambda: store.threshold("x"), UnknownName),
         (lambda: store.sql("drop view images"), QueryRefused),
         (lambda: clipsieve.open("nowhere"), ClipsieveError),

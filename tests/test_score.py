@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from query.scoring.concepts import Concept
+from query.scoring.concepts import Concept, shipped_concepts
 from query.scoring.score import ScoreReport, score
 from query.scoring.score_sets import image_parts, read_sets, set_of
 from store.errors import MissingExtra, NotScored, StoreDamaged, UnknownName
@@ -178,6 +178,23 @@ def test_two_wordings_are_never_mixed(store: EncoderStore) -> None:
     assert scores_of(store) == old
     assert run(store, changed).parts_scored == 1
     assert scores_of(store) == pytest.approx(reference(store, changed), abs=1e-5)
+
+
+def test_an_interrupted_rewording_is_gone_on_with(store: EncoderStore) -> None:
+    """Killed while a new wording is scored, a plain `score` goes on with that wording, not back to the old one."""
+    run(store, PEOPLE)
+    changed = other_wording(PEOPLE)
+    with pytest.raises(Killed):
+        run(store, changed, on_part=killing(1))
+    ask(store, HashTower()).score()
+    assert scores_of(store) == pytest.approx(reference(store, changed), abs=1e-5)
+
+
+def test_a_shipped_name_means_the_shipped_wording(store: EncoderStore) -> None:
+    """`score people` scores as the shipped file says, also where the store holds scores of another wording."""
+    run(store, PEOPLE)
+    ask(store, HashTower()).score("people")
+    assert scores_of(store) == pytest.approx(reference(store, shipped_concepts()["people"]), abs=1e-5)
 
 
 def test_another_threshold_computes_nothing(store: EncoderStore) -> None:
