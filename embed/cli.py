@@ -101,8 +101,8 @@ def _announce(shown: ExitStack) -> OnStart:
     def start(started: Started) -> Callable[[], None]:
         encoder = started.encoder
         click.echo(f"Encoder {encoder.encoder_id} on {started.device}, {encoder.precision}.", err=True)
-        if encoder.random_weights:
-            click.echo("Random weights: this is a rehearsal, no score will mean anything.", err=True)
+        if encoder.caution:
+            click.echo(f"Note: {encoder.caution}", err=True)
         return shown.enter_context(Display(started.tally).shown()).refresh
 
     return start

@@ -33,8 +33,8 @@ def _on_store(command: Callable[..., None]) -> Callable[..., None]:
         front: FrontDoor = ctx.obj
         place, encoder = words.pop("store"), words.pop("encoder")
         session = front.open(place, encoder, S3Options(words.pop("endpoint_url"), words.pop("region")))
-        if session.encoder.random_weights:
-            click.echo("Note: this store's encoder has random weights; no score in it means anything.", err=True)
+        if session.encoder.caution:
+            click.echo(f"Note: {session.encoder.caution}", err=True)
         command(session, **words)
 
     decorated: Any = click.pass_context(opened)

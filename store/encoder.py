@@ -54,6 +54,15 @@ class Encoder:
         """True where the weights were never trained, so that no score means anything."""
         return self.weights_origin == "random"
 
+    @property
+    def caution(self) -> str | None:
+        """Return why its scores must not be believed, as one sentence, or None."""
+        if self.random_weights:
+            return "Random weights: no score means anything."
+        if (self.model_name, self.weights_origin) == ("demo", "local-dir"):
+            return "The demo encoder understands drawn scenes only: on photographs no score means anything."
+        return None
+
     def differences(self, other: "Encoder") -> list[str]:
         """Return `field: ours -> theirs` for every identity field in which the two differ."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name not in _LABELS)

@@ -74,6 +74,18 @@ def embed_names_its_extra(python: Path, folder: Path) -> None:
     _hold(sentence, asked, asked.returncode == 2, clear)
 
 
+def demo_names_its_extra(python: Path, folder: Path) -> None:
+    """`demo` without its extra says which one to install, with exit code 2 and no traceback."""
+    asked = _clipsieve(python, folder, "demo", "shown")
+    clear = "clipsieve[demo]" in asked.stderr and "Traceback" not in asked.stderr
+    _hold(
+        "`demo` without its extra must name clipsieve[demo] and end with exit code 2",
+        asked,
+        asked.returncode == 2,
+        clear,
+    )
+
+
 CHECKS: list[Callable[[Path, Path], None]] = [
     rooms_arrive_whole,
     extras_are_absent,
@@ -81,6 +93,7 @@ CHECKS: list[Callable[[Path, Path], None]] = [
     every_command_has_help,
     missing_store_is_one_line,
     embed_names_its_extra,
+    demo_names_its_extra,
 ]
 
 

@@ -5,13 +5,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from embed.encoders.torchvision_shim import import_open_clip
 from store.errors import UnknownName, UsageError
 
 Origin: TypeAlias = Literal["pretrained", "checkpoint", "local-dir", "hf-hub", "random"]
 
+DEMO: Final = "demo"
+"""The encoder that comes along: it understands the demonstration's drawn scenes and nothing else."""
+
+_DEMO_FOLDER = Path(__file__).resolve().parents[1] / "demo" / "encoder"
 _QUICKGELU = "-quickgelu"
 _CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
 _LIST = "python -c \"from embed.encoders import list_encoders; print(*list_encoders(), sep='\\n')\""
@@ -38,12 +42,15 @@ class EncoderSpec:
 def parse_encoder(text: str, *, random_weights: bool = False) -> EncoderSpec:
     """Read the words of `--encoder`.
 
-    `MODEL/TAG`, `MODEL/path/to/checkpoint.pt` (absolute: `MODEL//path`), `local-dir:/path`, `hf-hub:org/name`, or a
-    bare `MODEL` with `random_weights`.
+    `demo`, `MODEL/TAG`, `MODEL/path/to/checkpoint.pt` (absolute: `MODEL//path`), `local-dir:/path`, `hf-hub:org/name`,
+    or a bare `MODEL` with `random_weights`.
 
     Raises UnknownName for a model, tag or checkpoint file that does not exist, and UsageError where the words leave
     open which weights are meant: open_clip itself would fall back to random ones without an error.
     """
+    if text == DEMO:
+        _refuse_random(text, random_weights=random_weights)
+        return EncoderSpec(DEMO, None, "local-dir", str(_DEMO_FOLDER))
     scheme, _, rest = text.partition(":")
     if scheme in {"local-dir", "hf-hub"}:
         _refuse_random(text, random_weights=random_weights)

@@ -9,7 +9,7 @@ import numpy as np
 from embed.encoders.device import choose_device, choose_precision, device_label, dtype_of
 from embed.encoders.identity import architecture_sha256, describe, weights_sha256
 from embed.encoders.model import LoadedModel, Model, load_model
-from embed.encoders.spec import EncoderSpec, parse_encoder
+from embed.encoders.spec import DEMO, EncoderSpec, parse_encoder
 from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
 from store.encoder import Encoder
 from store.errors import UsageError, WeightsUnavailable, WrongEncoder
@@ -150,6 +150,8 @@ def load_text_tower(encoder: Encoder, spec: EncoderSpec | None = None) -> TextTo
 
 def _spec_of(encoder: Encoder) -> EncoderSpec:
     name = encoder.model_name
+    if name == DEMO:
+        return parse_encoder(DEMO)
     if encoder.weights_origin == "pretrained":
         return parse_encoder(f"{name}/{encoder.pretrained}")
     if encoder.weights_origin == "hf-hub":

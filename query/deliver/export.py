@@ -107,7 +107,7 @@ def _metadata(run: Run, store: EncoderStore, scored: ScoreSet | None, rules: Seq
         "store": store.location.uri,
         "store_state": store_state(store, scored),
         "encoder": json.loads(store.encoder.to_json()),
-        "warning": "random weights: no score means anything" if store.encoder.random_weights else None,
+        "warning": store.encoder.caution,
         "counts": {
             "listed": run.listed,
             "removed": run.removed,

@@ -1,0 +1,1 @@
+"""How the demonstration encoder learns: lots of drawn scenes, and questions asked as concepts ask them."""
