@@ -4,7 +4,7 @@
 
 The baseline is taken in the same run: the model alone on ready batches, and decoding alone on one core. Since both
 share the same cores on a CPU, the floor of the job is the sum of their times; the job's rate is a share of it.
-Without `--photos`, 300 pictures are drawn. Without `--encoder`, the weights are random: the work is the same.
+Without `--photos`, 300 scenes are drawn. Without `--encoder`, the weights are random: the work is the same.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import clipsieve
 from bench.machine import describe, peak_memory_mb
 from embed.decode import Refused, decode
+from embed.demo.scenes import write_scenes
 from embed.encoders import Towers, load_towers, parse_encoder
 from embed.thumbnails import thumbnail
 from store.s3 import S3Options
@@ -121,11 +121,10 @@ def _photos(folder: Path, limit: int) -> list[Path]:
 
 
 def _drawn(folder: Path, count: int = 300) -> Path:
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    for i in range(count):
-        small = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"{i:04d}.jpg", quality=88)
+    for drawn in write_scenes(count, seed=2, broken=0):
+        place = folder / drawn.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(drawn.data)
     return folder
 
 
