@@ -120,7 +120,7 @@ def test_without_torch_one_sentence(place: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_score_says_what_it_did() -> None:
     """`score` names the concepts, how many parts were new and how many prompts were encoded."""
-    assert typed("score", "store", "mask").stdout == "Scored mask, people: 2 of 2 parts, 15 prompts encoded.\n"
+    assert typed("score", "store", "mask").stdout == "Scored mask, people: 2 of 2 parts, 16 prompts encoded.\n"
     assert typed("score", "store", "mask").stdout == "Scored mask, people: nothing was missing.\n"
     assert typed("score", "store").stdout.startswith("Scored mask, people, sunglasses: 2 of 2 parts")
 
@@ -242,7 +242,7 @@ def test_random_weights_are_noted(place: Path) -> None:
     """Every answer from random weights says on stderr that it means nothing."""
     new_store(place / "random", dataclasses.replace(ENCODER, weights_origin="random", weights_sha256="c" * 64))
     result = typed("sql", "random", "select 1 as x")
-    assert "random weights" in result.stderr
+    assert "Random weights" in result.stderr
     assert "RANDOM WEIGHTS" in typed("status", "random").stdout
 
 
