@@ -72,8 +72,8 @@ class FrontDoor(Protocol):
     def run_embed(self, request: EmbedRequest) -> Summary:
         """Run one embed job."""
 
-    def open(self, place: str) -> Store:
-        """Open a store."""
+    def open(self, place: str, encoder: str) -> Store:
+        """Open a store at one of its encoders."""
 
 
 @click.command()
@@ -105,7 +105,7 @@ def demo(front: FrontDoor, folder: Path, pictures: int) -> None:
                     truths[drawn.name] = drawn.truth
         with _step("embed", "each read from S3 once"):
             summary = front.run_embed(EmbedRequest(f"s3://{BUCKET}/{PREFIX}/", store, "demo", s3=s3))
-    opened = front.open(store)
+    opened = front.open(store, summary.encoder_id)  # an older demo in this folder may have had another encoder
     with _step("score", ", ".join(THRESHOLDS)):
         opened.score()
     with _step("sweep", "101 thresholds of people"):
