@@ -20,11 +20,8 @@ from embed.demo.scenes import SEEDS_OF_FILES
 from embed.demo.train import CONFIG, Plan
 from query.scoring.concepts import shipped_concepts
 
-WEIGHTS = FOLDER / "open_clip_model.safetensors"
 CONCEPTS = shipped_concepts()
 SCENES = 600  # a fifth of what the model card measures, so the limits here leave room for chance
-
-pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the encoder has not been trained: make demo-encoder")
 
 
 @pytest.fixture(scope="module")
