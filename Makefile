@@ -45,5 +45,5 @@ clean: ## Remove caches, builds and the demo's store; the environment .venv stay
 		echo "clipsieve needs Python 3.11 or later, and '$(PYTHON)' is not: name one with 'make PYTHON=python3.12 ...'." >&2; \
 		exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embed,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embed,plot,dev]'
 	@touch $@

@@ -35,12 +35,12 @@ __version__ = _version_of("clipsieve")
 # In the order of use. The sentence stands here, so that --help need not import the command.
 _COMMANDS = {
     "embed": ("embed.cli:embed", "Read every image of a source once and keep its embedding."),
-    "status": ("query.cli:status", "Show what is in a store."),
-    "score": ("query.cli:score", "Compute the scores of concepts that are missing."),
-    "sweep": ("query.cli:sweep", "Show how much each threshold would remove and keep."),
-    "sql": ("query.cli:sql", "Ask anything, read-only, in SQL."),
-    "export": ("query.cli:export", "Write the manifests of what rules remove and keep."),
-    "verify": ("query.cli:verify", "Read everything and check that it is sound."),
+    "status": ("query.cli.holdings:status", "Show what is in a store."),
+    "score": ("query.cli.scoring:score", "Compute the scores of concepts that are missing."),
+    "sweep": ("query.cli.sweep:sweep", "Show how much each threshold would remove and keep."),
+    "sql": ("query.cli.sql:sql", "Ask anything, read-only, in SQL."),
+    "export": ("query.cli.deliver:export", "Write the manifests of what rules remove and keep."),
+    "verify": ("query.cli.holdings:verify", "Read everything and check that it is sound."),
     "demo": ("embed.demo.command:demo", "Run all of this on pictures drawn for the purpose."),
 }
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
-from query.connection import connect
 from query.deliver.export import Run, write_run
+from query.opened import Opened
 from query.readonly import run_readonly
 from query.rules.rule import check_rule, decide, not_scored_fully, parse_rule, require_scores
 from query.rules.sweep import STEPS, sweep
@@ -16,7 +16,6 @@ from query.scoring.concepts import find_concepts, shipped_concepts
 from query.scoring.score import ScoreReport, TextTowerOf, concepts_of, score
 from query.scoring.score_sets import ScoreSet, image_parts, read_sets
 from query.status import Status, read_status
-from query.views import create_views
 from sql import load, names
 from store.encoder import Encoder
 from store.errors import NotScored, StoreDamaged, UnknownName
@@ -31,6 +30,7 @@ class Session:
     def __init__(self, store: EncoderStore, text_tower_of: TextTowerOf, s3: S3Options) -> None:
         """Use `clipsieve.open`."""
         self._store, self._text_tower_of, self._s3 = store, text_tower_of, s3
+        self._warm: Opened | None = None
 
     @classmethod
     def open(
@@ -72,8 +72,8 @@ class Session:
         parts = image_parts(store)
         if len(scored.parts) < len(parts):
             raise not_scored_fully([concept], scored, parts)
-        with self._views(store, scored) as connection:
-            return sweep(connection, concept, steps)
+        with self._opened(store, scored) as opened:
+            return sweep(opened, concept, steps)
 
     def threshold(self, concept: str) -> float:
         """Return the threshold that a scored concept suggests."""
@@ -83,8 +83,8 @@ class Session:
     def sql(self, query: str) -> pa.Table:
         """Return the answer of one read-only query over the documented views; raise QueryRefused for anything else."""
         store = self.store
-        with self._views(store, _fullest(store)) as connection:
-            return run_readonly(connection, query)
+        with self._opened(store, _fullest(store)) as opened:
+            return run_readonly(opened.connection, query)
 
     def unscored_parts(self) -> int:
         """Return how many parts the view `scores` lacks."""
@@ -96,22 +96,20 @@ class Session:
         """Write the manifests of what the rules remove and keep to `to`, a new folder or S3 prefix."""
         store = self.store
         scored = _fullest(store)
-        with self._views(store, scored) as connection:
-            connection.execute(load("rules/candidates"))
-            rules = [parse_rule(connection, text) for text in remove]
-            known = connection.table("candidates").columns
+        with self._opened(store, scored) as opened:
+            rules = [parse_rule(opened.connection, text) for text in remove]
             for rule in rules:
-                check_rule(connection, rule, known, list(shipped_concepts()))
+                check_rule(opened.connection, rule, opened.columns, list(shipped_concepts()))
             require_scores(rules, scored, image_parts(store))
-            decide(connection, rules)
-            return write_run(connection, store, scored, rules, locate(to, self._s3))
+            decide(opened.connection, rules)
+            return write_run(opened.connection, store, scored, rules, locate(to, self._s3))
 
     def status(self) -> Status:
         """Return what is in the store."""
         store = self.store
         scored = _fullest(store)
-        with self._views(store, scored) as connection:
-            return read_status(connection, store, scored)
+        with self._opened(store, scored) as opened:
+            return read_status(opened.connection, store, scored)
 
     def verify(self) -> VerifyReport:
         """Read everything and return every fault that is found; see `store.verify` and `sql/checks`."""
@@ -119,24 +117,37 @@ class Session:
         report = verify(store)
         if report.unreadable:
             return report
-        with self._views(store, _fullest(store)) as connection:
+        with self._opened(store, _fullest(store)) as opened:
             return report.with_faults(
                 f"{name.removeprefix('checks/')}: {rows:,} rows"
                 for name in names("checks")
-                if (rows := _count(connection, name))
+                if (rows := _count(opened.connection, name))
             )
 
     @contextmanager
-    def _views(self, store: EncoderStore, scored: ScoreSet | None) -> Iterator[duckdb.DuckDBPyConnection]:
-        with connect(store.location) as connection:
-            create_views(connection, store, scored)
-            try:
-                yield connection
-            except duckdb.Error as error:
-                raise StoreDamaged(
-                    f"The store cannot be read: {' '.join(str(error).split())[:200]}.",
-                    do="Run `clipsieve verify STORE`, which reads every file by itself.",
-                ) from error
+    def _opened(self, store: EncoderStore, scored: ScoreSet | None) -> Iterator[Opened]:
+        """Open the store as this listing of it shows it, or take what is open where nothing has changed since."""
+        try:
+            yield self._warmed(store, scored)
+        except duckdb.Error as error:
+            raise StoreDamaged(
+                f"The store cannot be read: {' '.join(str(error).split())[:200]}.",
+                do="Run `clipsieve verify STORE`, which reads every file by itself.",
+            ) from error
+
+    def _warmed(self, store: EncoderStore, scored: ScoreSet | None) -> Opened:
+        warm = self._warm
+        if warm is not None and (warm.store.names, warm.scored) == (store.names, scored):
+            return warm
+        self.close()
+        self._warm = Opened.open(store, scored)
+        return self._warm
+
+    def close(self) -> None:
+        """Let go of what is kept in memory; the next question opens the store again."""
+        if self._warm is not None:
+            self._warm.connection.close()
+            self._warm = None
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:

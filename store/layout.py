@@ -67,6 +67,11 @@ class EncoderStore:
     def _files(self) -> list[str]:
         return [entry.name for entry in self.location.files()]
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of every file that the listing found; no file of these names ever changes but `set.json`."""
+        return self._files
+
     def parts(self, folder: str) -> list[str]:
         """Return the names of the Parquet files below `images`, `thumbnails`, `listings`, `prompts` or `scores/<set>`.
 

@@ -323,7 +323,7 @@ def answer(connection: duckdb.DuckDBPyConnection, case: Case) -> list[dict[str, 
             columns, marks = ", ".join(values), ", ".join(f"${column}" for column in values)
             connection.execute(f"insert into {name} ({columns}) values ({marks})", values)  # noqa: S608
     text, parameters = sql.load(case.query), dict(case.parameters)
-    if created := re.search(r"^create (?:temp )?(?:view|table) (\w+) as", text, re.MULTILINE):
+    if created := re.search(r"^create (?:or replace )?(?:temp )?(?:view|table) (\w+) as", text, re.MULTILINE):
         connection.execute(text, parameters)
         relation = connection.table(created[1])
     else:

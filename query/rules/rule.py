@@ -90,15 +90,14 @@ def not_scored_fully(concepts: Sequence[str], scored: ScoreSet, parts: Sequence[
 
 def decide(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
     """Fill the table `decisions`. The rules are checked conditions: they are code, and stand in the query as such."""
-    connection.execute("create temp table rules (number integer, rule varchar)")
+    connection.execute("create or replace temp table rules (number integer, rule varchar)")
     for number, rule in enumerate(rules, 1):
         connection.execute("insert into rules values ($number, $rule)", {"number": number, "rule": rule.expression})
     cases = "\n".join(f"when coalesce(({rule.expression}\n), false) then {i}" for i, rule in enumerate(rules, 1))
     first = f"case {cases} end" if rules else "null"
     try:
-        connection.execute(
-            f"create temp table matches as select image_id, ({first})::integer as rule_number from candidates"  # noqa: S608
-        )
+        query = f"select image_id, ({first})::integer as rule_number from candidates"  # noqa: S608
+        connection.execute(f"create or replace temp table matches as {query}")
     except (duckdb.DataError, duckdb.ProgrammingError) as error:
         raise UsageError(
             f"A rule cannot be applied to every image: {_first_line(error)}.",

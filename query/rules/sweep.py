@@ -3,17 +3,18 @@
 import duckdb
 import pyarrow as pa
 
+from query.opened import Opened
 from sql import load
 
 STEPS = 100
 
 
-def sweep(connection: duckdb.DuckDBPyConnection, concept: str, steps: int = STEPS) -> pa.Table:
+def sweep(opened: Opened, concept: str, steps: int = STEPS) -> pa.Table:
     """Return one row per threshold from 0 to 1: threshold, removed, kept, removed_share; `score >= threshold` removes.
 
     `concept` is a column of the view `scores`.
     """
-    connection.table("scores").select(duckdb.ColumnExpression(concept).alias("score")).create_view(
-        "scored", replace=True
-    )
-    return connection.sql(load("rules/sweep"), params={"steps": steps}).to_arrow_table()
+    opened.hold([concept])
+    held = opened.connection.table("held").select(duckdb.ColumnExpression(concept).alias("score"))
+    held.create_view("scored", replace=True)
+    return opened.connection.sql(load("rules/sweep"), params={"steps": steps}).to_arrow_table()

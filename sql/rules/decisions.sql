@@ -2,7 +2,7 @@
 -- embedded image is removed by the first rule that holds (true = removed), and kept where none does.
 -- Grain: one row per object of the newest listings. Parameters: none. Reads the view `matches` (one row per embedded
 -- image: image_id, and the number of the first rule that holds or null) and the view `rules` (number, rule).
-create temp table decisions as
+create or replace temp table decisions as
 select
     c.image_id,
     c.uri,

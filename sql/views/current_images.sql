@@ -7,6 +7,7 @@ select
     o.uri,
     o.bucket,
     o.key,
+    regexp_replace(o.key, '/?[^/]*$', '') as folder,
     i.version_id,
     o.etag,
     o.revision,
