@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2# processes that share the tests; 0 runs them in one
+IMAGES ?= 1000000 10000000# sizes of the stores that bench-query writes
 ARGS ?=# more words for pytest: make test ARGS='-k policy -m "not slow"'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types bench bench-demo demo-encoder clean
+.PHONY: help demo test lint types bench bench-apply bench-query bench-demo demo-encoder clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +30,12 @@ types: .venv/.ready ## Check types, strictly
 bench: .venv/.ready ## Take the figures again that the documentation states
 	$(BIN)/python -m bench
 
+bench-apply: .venv/.ready ## Measure copies per second, and the memory of a plan of a million images
+	$(BIN)/python -m bench.apply
+
+bench-query: .venv/.ready ## Measure pass 2 on synthetic stores of 1 and 10 million images (15 GB of temporary files)
+	$(BIN)/python -m bench.query --images $(IMAGES)
+
 bench-demo: .venv/.ready ## Measure how right the demo's encoder is
 	$(BIN)/python -m bench.demo_encoder --against bf16
 
@@ -45,5 +52,5 @@ clean: ## Remove caches, builds and the demo's store; the environment .venv stay
 		echo "clipsieve needs Python 3.11 or later, and '$(PYTHON)' is not: name one with 'make PYTHON=python3.12 ...'." >&2; \
 		exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embed,plot,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embed,detect,plot,dev]'
 	@touch $@

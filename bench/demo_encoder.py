@@ -8,7 +8,7 @@ over all scenes. F1 and calibration at the shipped thresholds, over the same sce
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from embed.demo.judge import ANSWERS, Flags, Floats, Holds, auc, calibration_err
 from embed.demo.scenes import draw
 from embed.demo.truth import Truth
 from embed.encoders import Towers, load_towers, parse_encoder
-from query.scoring.concepts import Concept, parse_concepts, shipped_concepts
+from query.scoring.concepts import parse_concepts, shipped_concepts
+from query.scoring.kinds import Concept, Ensemble
+from query.scoring.readout import readout_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "embed" / "demo" / "encoder"
 COUNT = 3000
@@ -50,11 +52,12 @@ class Measured:
     truths: tuple[Truth, ...]
     towers: Towers
 
-    def scores(self, concept: Concept) -> Floats:
-        """Return (N,) scores from 0 to 1, as the store's SQL gives them."""
+    def scores(self, concept: Ensemble) -> Floats:
+        """Return (N,) scores from 0 to 1, as a store's are."""
         prompts = dict(zip(concept.prompts, self.towers.text.encode(concept.prompts), strict=True))
-        weight = concept.weight(prompts, self.towers.encoder.logit_scale).astype(np.float64)
-        return np.asarray(1 / (1 + np.exp(-(self.vectors @ weight))))
+        return (
+            readout_of(concept, prompts, self.towers.encoder.logit_scale, None).scores(self.vectors).astype(np.float64)
+        )
 
     def those(self, holds: Holds) -> Flags:
         """Return (N,) whether something is true of each scene."""
@@ -72,12 +75,12 @@ def measure(folder: Path, count: int = COUNT, *, precision: str = "fp32", batch:
     return Measured(np.concatenate(vectors).astype(np.float64), tuple(truths), towers)
 
 
-def without_confusable(concept: Concept) -> Concept:
+def without_confusable(concept: Ensemble) -> Ensemble:
     """Return a concept with the negatives that come to mind first, other pictures, and none of its look-alikes."""
-    return replace(concept, negative=shipped_concepts()["people"].negative)
+    return replace(concept, negative=shipped_ensembles()["people"].negative)
 
 
-def eyes_against_forehead(measured: Measured, concept: Concept) -> tuple[float, float]:
+def eyes_against_forehead(measured: Measured, concept: Ensemble) -> tuple[float, float]:
     """Return the AUC of sunglasses on the eyes against those on the forehead, and the share of the latter removed."""
     scores = measured.scores(concept)
     on_eyes, above = ANSWERS["sunglasses"], measured.those(lambda truth: truth.glasses == "forehead")
@@ -98,7 +101,7 @@ def main() -> None:
     started = time.perf_counter()
     measured = measure(given.encoder, given.count, precision=given.precision)
     print(f"{given.count} scenes drawn and embedded in {time.perf_counter() - started:.0f} s")
-    concepts = _read(given.concepts) if given.concepts else shipped_concepts()
+    concepts = _read(given.concepts) if given.concepts else shipped_ensembles()
     _print_table(measured, concepts)
     _print_kinds(measured, concepts)
     _print_unseen(measured, concepts["people"])
@@ -107,11 +110,20 @@ def main() -> None:
         _print_precision(measured, measure(given.encoder, given.count, precision=given.against), concepts)
 
 
-def _read(folder: Path) -> dict[str, Concept]:
-    return {c.name: c for path in sorted(folder.glob("*.toml")) for c in parse_concepts(path.read_text(), path.name)}
+def shipped_ensembles() -> dict[str, Ensemble]:
+    """Return the shipped concepts that are prompts for and against."""
+    return _ensembles(shipped_concepts().values())
 
 
-def _print_table(measured: Measured, concepts: Mapping[str, Concept]) -> None:
+def _read(folder: Path) -> dict[str, Ensemble]:
+    return _ensembles(c for path in sorted(folder.glob("*.toml")) for c in parse_concepts(path.read_text(), path.name))
+
+
+def _ensembles(concepts: Iterable[Concept]) -> dict[str, Ensemble]:
+    return {c.name: c for c in concepts if isinstance(c, Ensemble)}
+
+
+def _print_table(measured: Measured, concepts: Mapping[str, Ensemble]) -> None:
     print(f"\n{'concept':12}{'among':14}{'AUC':>8}{'F1':>8}{'ECE':>8}{'threshold':>11}")
     everything, faces = measured.those(lambda _: True), measured.those(lambda truth: truth.face)
     for name, holds in ANSWERS.items():
@@ -124,7 +136,7 @@ def _print_table(measured: Measured, concepts: Mapping[str, Concept]) -> None:
             )
 
 
-def _print_kinds(measured: Measured, concepts: Mapping[str, Concept]) -> None:
+def _print_kinds(measured: Measured, concepts: Mapping[str, Ensemble]) -> None:
     over = {name: measured.scores(concepts[name]) >= concepts[name].threshold for name in ANSWERS}
     print(f"\n{'share over the threshold':26}" + "".join(f"{name:>12}" for name in ANSWERS))
     kinds = sorted({truth.kind for truth in measured.truths})
@@ -138,7 +150,7 @@ def _print_kinds(measured: Measured, concepts: Mapping[str, Concept]) -> None:
         print(f"{title:20}{which.sum():6}" + "".join(f"{over[name][which].mean():12.3f}" for name in ANSWERS))
 
 
-def _print_unseen(measured: Measured, people: Concept) -> None:
+def _print_unseen(measured: Measured, people: Ensemble) -> None:
     print("\nphrasings never trained on      AUC people   empty streets called people")
     yes, streets = measured.those(ANSWERS["people"]), measured.those(lambda truth: truth.kind == "street")
     asked = {text: replace(people, positive=(text,)) for text in UNSEEN_POSITIVE}
@@ -151,7 +163,7 @@ def _print_unseen(measured: Measured, people: Concept) -> None:
         print(f"{title:38}{auc(scores, yes):8.4f}{(scores[streets] >= people.threshold).mean():12.3f}")
 
 
-def _print_lesson(measured: Measured, concepts: Mapping[str, Concept]) -> None:
+def _print_lesson(measured: Measured, concepts: Mapping[str, Ensemble]) -> None:
     print("\nsunglasses on the eyes against on the forehead      AUC    forehead removed")
     concept = concepts["sunglasses"]
     for title, asked in (("with", concept), ("without", without_confusable(concept))):
@@ -159,7 +171,7 @@ def _print_lesson(measured: Measured, concepts: Mapping[str, Concept]) -> None:
         print(f"{title:8}the confusable negatives{area:24.4f}{removed:12.3f}")
 
 
-def _print_precision(one: Measured, other: Measured, concepts: Mapping[str, Concept]) -> None:
+def _print_precision(one: Measured, other: Measured, concepts: Mapping[str, Ensemble]) -> None:
     precisions = (one.towers.encoder.precision, other.towers.encoder.precision)
     print(f"\nscores in {precisions[0]} against {precisions[1]}      mean    largest    decisions that flip")
     for name in ANSWERS:

@@ -106,7 +106,7 @@ def _questions(store: str, folder: Path) -> None:
     for name, ask in (
         ("score, 3 concepts", opened.score),
         ("sweep, 101 thresholds", lambda: opened.sweep("people")),
-        ("export, 2 rules", lambda: opened.export(str(folder / "run"), ["people >= 0.5", "sunglasses >= 0.7"])),
+        ("export, 2 rules", lambda: opened.export(str(folder / "run"), remove=["people >= 0.5", "sunglasses >= 0.7"])),
     ):
         began = time.perf_counter()
         ask()

@@ -210,6 +210,7 @@ def _row(item: Prepared, embedding: np.ndarray | None) -> ImageRow:
         facts=item.facts,
         version_id=item.version_id,
         sha256=item.sha256,
+        pixels_sha256=item.pixels_sha256,
         embedding=embedding,
         thumbnail=item.thumbnail,
     )

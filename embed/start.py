@@ -1,16 +1,14 @@
 """From a request to a running job: everything that can be refused is refused before the first image is read."""
 
-import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 from embed.encoders import EncoderSpec, load_towers, parse_encoder
 from embed.job import Job
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
 from embed.sources import open_source, refuse_overlap
+from embed.stopping import stopped_by_signals
 from store.encoder import Encoder
 from store.errors import WrongEncoder
 from store.layout import Store, locate
@@ -34,7 +32,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
     tally = Tally()
     on_tick = on_start(Started(towers.encoder, towers.device, tally))
     stop = threading.Event()
-    with _stopped_by_signals(stop):
+    with stopped_by_signals(stop):
         return Job(source, store, towers, request.options, stop, tally, on_tick).run(prompts)
 
 
@@ -65,22 +63,3 @@ def _refuse_near_twin(held: Sequence[Encoder], new: Encoder) -> None:
             "Going on would embed every image again, under a second encoder whose vectors must not be mixed in.",
             "Match the first one (for example with --precision), or pass --second-encoder if you want both.",
         )
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` on the first Ctrl-C or SIGTERM; the second one acts as it did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,14 +2,18 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import duckdb
 
 from query.connection import connect
-from query.scoring.score_sets import ScoreSet
+from query.scoring.score_sets import ScoreSet, image_parts
 from query.views import create_views
 from sql import load
 from store.layout import EncoderStore
+
+_NOT_TO_HOLD = {"embedding"}
+"""A vector takes 2 KB as FLOAT[]: no laptop holds ten million."""
 
 
 @dataclass
@@ -33,7 +37,7 @@ class Opened:
             raise
         return cls(connection, store, scored)
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Return what a rule may ask about: the columns of the view `candidates`."""
         return self.connection.table("candidates").columns
@@ -49,5 +53,37 @@ class Opened:
             return
         wanted |= self._held
         names = ", ".join(f'"{name}"' for name in self.columns if name in wanted)
-        self.connection.execute(f"create or replace temp table held as select {names} from candidates")  # noqa: S608
+        query = f"select {names} from {self._least_view(wanted)}"  # noqa: S608
+        self.connection.execute(f"create or replace temp table held as {query}")
         self._held = wanted
+
+    def candidates_with(self, words: Collection[str]) -> str:
+        """Return what to read FROM to ask about `candidates`: `held`, with every column that a word names.
+
+        Vectors are never held: a question that names them is answered from the files.
+        """
+        names = {name for name in self.columns if name.lower() in {word.lower() for word in words}}
+        if names & _NOT_TO_HOLD:
+            return "candidates"
+        self.hold(names)
+        return "held as candidates"
+
+    @cached_property
+    def listed(self) -> int:
+        """Return how many objects the sources hold, whatever became of them."""
+        ((objects,),) = self.connection.execute(load("rules/listed_objects")).fetchall()
+        return int(objects)
+
+    @cached_property
+    def no_longer_listed(self) -> int:
+        """Return how many scored images count no longer, because they were deleted or replaced at their source."""
+        self.hold([])
+        ((gone,),) = self.connection.execute(load("rules/no_longer_listed")).fetchall()
+        return int(gone)
+
+    def _least_view(self, wanted: Collection[str]) -> str:
+        """Return the view with these columns that costs the least; where all is scored, `scores` has every row."""
+        scored = self.scored
+        if scored is None or len(scored.parts) < len(image_parts(self.store)):
+            return "candidates"
+        return "scores" if set(wanted) <= {"image_id", *scored.names} else "candidates"

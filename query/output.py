@@ -1,10 +1,12 @@
-"""Tables for people and for machines: `--format table|csv|json|parquet`."""
+"""Tables for people and for machines: `--format table|csv|json|parquet`, on stdout or in a file."""
 
 import json
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UsageError
+from store.location import FolderLocation
 
 FORMATS = ("table", "csv", "json", "parquet")
 _LONGEST_LIST = 4
@@ -24,18 +27,42 @@ def print_table(table: pa.Table, kind: str) -> None:
     """Print an answer on stdout: whole for machines, fitted to the terminal for people."""
     if kind == "table":
         show(table.column_names, [list(row.values()) for row in table.to_pylist()])
-        rows = "1 row" if table.num_rows == 1 else f"{table.num_rows:,} rows"
-        Console(stderr=True).print(rows, style="dim")
-    elif kind == "json":
-        json.dump(table.to_pylist(), sys.stdout, indent=2, default=_plain)
-        sys.stdout.write("\n")
-    elif kind == "csv":
-        pyarrow.csv.write_csv(_flat(table), sys.stdout.buffer)
+        Console(stderr=True).print(counted(table.num_rows), style="dim")
     else:
-        if sys.stdout.isatty():
+        if kind == "parquet" and sys.stdout.isatty():
             raise UsageError("Parquet is no text for a terminal.", do="Redirect it: --format parquet > answer.parquet.")
-        pyarrow.parquet.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
+        _write(table, kind, sys.stdout.buffer)
     sys.stdout.flush()
+
+
+def counted(rows: int) -> str:
+    """Return `1 row` or `1,234 rows`."""
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
+def save_table(table: pa.Table, place: str) -> None:
+    """Write an answer to a local file, in the format that its name ends in; an older file goes when it is whole."""
+    path = Path(place).expanduser().absolute()
+    file = BytesIO()
+    _write(table, kind_of(place), file)
+    FolderLocation(path.parent).write(path.name, file.getvalue())
+
+
+def kind_of(place: str) -> str:
+    """Return the format that a file's name ends in: csv, json or parquet."""
+    kind = Path(place).suffix.lower().removeprefix(".")
+    if kind not in FORMATS[1:]:
+        raise UsageError(f"{place} does not say in which format.", do="Let its name end in .csv, .json or .parquet.")
+    return kind
+
+
+def _write(table: pa.Table, kind: str, file: BinaryIO) -> None:
+    if kind == "json":
+        file.write((json.dumps(table.to_pylist(), indent=2, default=_plain) + "\n").encode())
+    elif kind == "csv":
+        pyarrow.csv.write_csv(_flat(table), file)
+    else:
+        pyarrow.parquet.write_table(table, pa.PythonFile(file, mode="w"))
 
 
 def show(header: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:

@@ -2,13 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from store.errors import QueryRefused
+
+_INTERRUPT_EVERY_S = 0.05
 
 _OPTION = r"\s*(?:analyze|format\s+\w+)\s*"
 _EXPLAIN = re.compile(rf"\s*explain\b\s*(?:analyze\b|\({_OPTION}(?:,{_OPTION})*\))?", re.IGNORECASE)
@@ -27,18 +30,29 @@ _DOES_MORE_THAN_READ = frozenset(
 )
 
 
-def run_readonly(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+def run_readonly(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    parameters: Mapping[str, Any] | None = None,
+    at_most: int | None = None,
+) -> pa.Table:
     """Return the result of one query; raise QueryRefused for anything but a single SELECT (or an EXPLAIN of one).
 
     DuckDB's own parser tells what a query does, so COPY, ATTACH, INSTALL, SET and the like never run, whatever hides
     them. Columns of one name are told apart by `_1`, `_2`; a HUGEINT, which is what `sum` gives, is a whole number.
+    `at_most` ends the query once there are so many rows. Ctrl-C ends it too, and leaves the connection usable.
     """
     refuse_writes(connection, query)
+
+    def work() -> pa.Table:
+        relation = connection.sql(query, params=dict(parameters) if parameters else None)
+        return relation.to_arrow_table() if at_most is None else _first_rows(relation, at_most)
+
     try:
-        table = connection.sql(query).to_arrow_table()
-    except duckdb.Error as error:
+        table = _until_interrupted(connection, work)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # a stream has Arrow's errors for DuckDB's
         raise _rejected(str(error)) from error
-    columns = [_whole_numbers(column) for column in table.columns]
+    columns = [_plain(column) for column in table.columns]
     return pa.table(columns, names=_distinct(table.column_names))
 
 
@@ -78,6 +92,32 @@ def does_more_than_read(node: object) -> Iterator[str]:
         yield from does_more_than_read(value)
 
 
+def _until_interrupted(connection: duckdb.DuckDBPyConnection, work: Callable[[], pa.Table]) -> pa.Table:
+    """Return what the work returns; Ctrl-C ends it, and leaves the connection usable.
+
+    In a thread of its own: while a query runs in the main one, DuckDB 2.0 asks for signals only now and then.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(work)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            while not answer.done():
+                connection.interrupt()
+                wait([answer], timeout=_INTERRUPT_EVERY_S)
+            raise
+
+
+def _first_rows(relation: duckdb.DuckDBPyRelation, rows: int) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    with relation.to_arrow_reader(rows) as reader:
+        for batch in reader:
+            batches.append(batch)
+            if sum(found.num_rows for found in batches) >= rows:
+                break
+        return pa.Table.from_batches(batches, reader.schema).slice(0, rows)
+
+
 def _kind(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     try:
         statements = connection.extract_statements(query)
@@ -99,8 +139,10 @@ def _rejected(message: str) -> QueryRefused:
     return QueryRefused(f"DuckDB rejects this query: {message.strip()}")
 
 
-def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a HUGEINT column as int64, or as decimals where it does not fit; any other column as it is."""
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a HUGEINT column as int64, or as decimals where it does not fit, and truth as Arrow's own bits."""
+    if isinstance(column.type, pa.Bool8Type):  # which Parquet and CSV would take for a number and a text
+        return column.cast(pa.bool_())
     if getattr(column.type, "type_name", "") not in {"hugeint", "uhugeint"}:
         return column
     signed = column.type.type_name == "hugeint"

@@ -7,29 +7,52 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
+from query.asking.catalog import Catalog, write_catalog
+from query.asking.cookbook import Value, find_recipe
+from query.asking.search import search, sheet_of
+from query.asking.vectors import TOP, ImageTowerOf, Wanted, no_image_tower, text_vectors
 from query.deliver.export import Run, write_run
+from query.duplicates.ask import Duplicates, duplicates, sweep_duplicates
+from query.duplicates.neighbors.find import FLOOR, MEMORY_BYTES, Found, NeighborWords, find_neighbors
+from query.duplicates.sheet import sheet_of as sheet_of_duplicates
+from query.duplicates.words import DuplicateWords
 from query.opened import Opened
 from query.readonly import run_readonly
-from query.rules.rule import check_rule, decide, not_scored_fully, parse_rule, require_scores
-from query.rules.sweep import STEPS, sweep
-from query.scoring.concepts import find_concepts, shipped_concepts
-from query.scoring.score import ScoreReport, TextTowerOf, concepts_of, score
+from query.rules.band import band
+from query.rules.diff import Difference, diff
+from query.rules.plot import require_picture
+from query.rules.policies.condition import not_scored_fully
+from query.rules.policies.policy import find_policy, policy_of
+from query.rules.select import NEAREST, Selection, decisions, select
+from query.rules.sweep import Sweep, SweepWords, sweep
+from query.scoring.concepts import shipped_names
+from query.scoring.inputs import TextTowerOf, damaged_heads
+from query.scoring.overview import overview
+from query.scoring.score import ScoreReport, score, wanted_concepts
 from query.scoring.score_sets import ScoreSet, image_parts, read_sets
+from query.sheet import require_html, write_sheet
 from query.status import Status, read_status
 from sql import load, names
 from store.encoder import Encoder
 from store.errors import NotScored, StoreDamaged, UnknownName
 from store.layout import EncoderStore, Store, locate
-from store.s3 import S3Options
+from store.s3_options import S3Options
 from store.verify import VerifyReport, verify
 
 
 class Session:
     """One encoder of a store, opened for questions. Every call sees the store as it is at that moment."""
 
-    def __init__(self, store: EncoderStore, text_tower_of: TextTowerOf, s3: S3Options) -> None:
+    def __init__(
+        self,
+        store: EncoderStore,
+        text_tower_of: TextTowerOf,
+        s3: S3Options,
+        image_tower_of: ImageTowerOf = no_image_tower,
+    ) -> None:
         """Use `clipsieve.open`."""
         self._store, self._text_tower_of, self._s3 = store, text_tower_of, s3
+        self._image_tower_of = image_tower_of
         self._warm: Opened | None = None
 
     @classmethod
@@ -39,9 +62,11 @@ class Session:
         text_tower_of: TextTowerOf,
         encoder: str | None = None,
         s3: S3Options = S3Options(),  # noqa: B008  # frozen
+        *,
+        image_tower_of: ImageTowerOf = no_image_tower,
     ) -> "Session":
         """Open the store at a folder or `s3://bucket/prefix`; `encoder` may be left out where the store holds one."""
-        return cls(Store.open(locate(place, s3)).encoder(encoder), text_tower_of, s3)
+        return cls(Store.open(locate(place, s3)).encoder(encoder), text_tower_of, s3, image_tower_of)
 
     @property
     def encoder(self) -> Encoder:
@@ -53,38 +78,125 @@ class Session:
         """The store as it is now."""
         return self._store.refreshed()
 
-    def score(self, *concepts: str, on_part: Callable[[int, int], None] = lambda _done, _all: None) -> ScoreReport:
+    def score(
+        self,
+        *concepts: str,
+        from_file: str | None = None,
+        on_part: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> ScoreReport:
         """Compute missing scores: of these concepts (names or TOML files), or of all where none is named.
 
-        A shipped name means the shipped wording, also where the store holds scores of an older one.
+        A shipped name means the shipped wording, also where the store holds scores of an older one. `from_file` is a
+        file with the weights of the one head that is named, where they cannot be fetched.
         """
         store = self.store
-        known = {**concepts_of(store), **shipped_concepts()}
-        return score(store, find_concepts(concepts, known), self._text_tower_of, on_part)
+        return score(store, wanted_concepts(store, concepts, from_file), self._text_tower_of, on_part)
 
-    def sweep(self, concept: str, steps: int = STEPS) -> pa.Table:
-        """Return how much each threshold from 0 to 1 removes: threshold, removed, kept, removed_share.
+    def concepts(self) -> pa.Table:
+        """Return every concept that goes by a name here: kind, state, unit, range, threshold and distribution."""
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            return overview(opened)
+
+    def sweep(  # noqa: PLR0913  # the words of a sweep, each of which may be left out
+        self,
+        concept: str,
+        steps: int | None = None,
+        *,
+        across: str | None = None,
+        below: bool | None = None,
+        either: bool = False,
+        by: str | None = None,
+        where: str | None = None,
+        plot: str | None = None,
+    ) -> pa.Table:
+        """Return how much each threshold removes: threshold, removed, kept, removed_share; equality is included.
+
+        `across` is a second concept, for each pair of thresholds; the other words are those of `SweepWords`; `plot` is
+        a file for a picture. Raise NotScored where scores are missing, UnknownName for what is no concept.
+        """
+        if plot is not None:
+            require_picture(plot, groups=by is not None)
+        swept = self.swept([concept, across] if across else [concept], SweepWords(steps, below, either, by, where))
+        if plot is not None:
+            swept.plot(plot)
+        return swept.table
+
+    def swept(self, concepts: Sequence[str], words: SweepWords) -> Sweep:
+        """Return what `sweep` returns, with what it was asked and how many images no longer count."""
+        store = self.store
+        scored = _set_with(read_sets(store), *concepts)
+        parts = image_parts(store)
+        if len(scored.parts) < len(parts):
+            raise not_scored_fully(concepts, scored, parts)
+        with self._opened(store, scored) as opened:
+            return sweep(opened, [c for name in concepts for c in scored.concepts if c.name == name], words)
+
+    def band(self, concept: str, low: float, high: float) -> pa.Table:
+        """Return the images whose score of a concept lies in the band, both ends included, most uncertain first.
 
         Raise NotScored where scores are missing, UnknownName for what is no concept.
         """
         store = self.store
         scored = _set_with(read_sets(store), concept)
-        parts = image_parts(store)
-        if len(scored.parts) < len(parts):
+        if len(scored.parts) < len(parts := image_parts(store)):
             raise not_scored_fully([concept], scored, parts)
         with self._opened(store, scored) as opened:
-            return sweep(opened, concept, steps)
+            return band(opened, concept, low, high)
 
     def threshold(self, concept: str) -> float:
         """Return the threshold that a scored concept suggests."""
         scored = _set_with(read_sets(self.store), concept)
         return next(c.threshold for c in scored.concepts if c.name == concept)
 
-    def sql(self, query: str) -> pa.Table:
-        """Return the answer of one read-only query over the documented views; raise QueryRefused for anything else."""
+    def search(  # noqa: PLR0913  # the words of a search, each of which may be left out
+        self,
+        *texts: str,
+        minus: Sequence[str] = (),
+        images: Sequence[str] = (),
+        minus_images: Sequence[str] = (),
+        where: str = "",
+        top: int = TOP,
+        html: str | None = None,
+    ) -> pa.Table:
+        """Return the `top` images nearest to the sum of texts and images less those that count against it, exactly.
+
+        An image is one of the store (image_id, URI or key) or a file; `where` is a SQL condition over the view
+        `candidates`; `html` is a file for a contact sheet. Columns: rank, cosine, uri, width_px, height_px, format,
+        size_bytes, image_id.
+        """
+        if html is not None:
+            require_html(html)
+        wanted = Wanted(texts, minus, images, minus_images, where, top)
+        vectors = text_vectors(self.store, wanted, self._text_tower_of)
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
-            return run_readonly(opened.connection, query)
+            found = search(opened, wanted, vectors, self._image_tower_of)
+            if html is not None:
+                write_sheet(html, sheet_of(opened, found))
+        return found.rows
+
+    def sql(self, query: str, *, at_most: int | None = None) -> pa.Table:
+        """Return the answer of one read-only query over the documented views; raise QueryRefused for anything else.
+
+        `at_most` ends it once there are so many rows.
+        """
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            return run_readonly(opened.connection, query, at_most=at_most)
+
+    def cookbook(self, name: str, /, **values: Value) -> pa.Table:
+        """Return the answer of one of the cookbook's questions; `values` are its parameters, by name."""
+        store, recipe = self.store, find_recipe(name)
+        scored = _fullest(store)
+        bound = recipe.bind(values, scored.names if scored else ())
+        with self._opened(store, scored) as opened:
+            return run_readonly(opened.connection, recipe.query, bound)
+
+    def catalog(self, to: str | None = None) -> Catalog:
+        """Write a .duckdb file whose views are these, over the store's own files, for any DuckDB client."""
+        store = self.store
+        return write_catalog(store, _fullest(store), to)
 
     def unscored_parts(self) -> int:
         """Return how many parts the view `scores` lacks."""
@@ -92,17 +204,69 @@ class Session:
         scored = _fullest(store)
         return len(image_parts(store)) - len(scored.parts) if scored else 0
 
-    def export(self, to: str, remove: Sequence[str]) -> Run:
-        """Write the manifests of what the rules remove and keep to `to`, a new folder or S3 prefix."""
+    def select(self, policy: str | None = None, remove: Sequence[str] = (), *, nearest: int = NEAREST) -> Selection:
+        """Return what a policy would do: a shipped name, a TOML file, or conditions that remove in its place.
+
+        `nearest` is how many images are shown on either side of each threshold; with 0 the counting costs one scan.
+        """
         store = self.store
-        scored = _fullest(store)
-        with self._opened(store, scored) as opened:
-            rules = [parse_rule(opened.connection, text) for text in remove]
-            for rule in rules:
-                check_rule(opened.connection, rule, opened.columns, list(shipped_concepts()))
-            require_scores(rules, scored, image_parts(store))
-            decide(opened.connection, rules)
-            return write_run(opened.connection, store, scored, rules, locate(to, self._s3))
+        with self._opened(store, _fullest(store)) as opened:
+            return select(opened, policy_of(opened.connection, policy, remove), nearest)
+
+    def decisions(self, policy: str | None = None, remove: Sequence[str] = ()) -> pa.Table:
+        """Return what a policy decides of every object: image_id, uri, decision, and the rule, score and threshold."""
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            return decisions(opened, policy_of(opened.connection, policy, remove))
+
+    def diff(
+        self, policy: str | None, other: str, remove: Sequence[str] = (), *, examples: int | None = None
+    ) -> Difference:
+        """Return what changes sides where `other` takes the place of a policy; all images, or so many of each kind."""
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            before = policy_of(opened.connection, policy, remove)
+            return diff(opened, before, find_policy(opened.connection, other), examples)
+
+    def export(self, to: str, policy: str | None = None, remove: Sequence[str] = ()) -> Run:
+        """Write the manifests of what a policy decides to `to`, a new folder or S3 prefix."""
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            return write_run(opened, policy_of(opened.connection, policy, remove), locate(to, self._s3))
+
+    def neighbors(
+        self,
+        floor: float = FLOOR,
+        *,
+        method: str | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        on_progress: Callable[[str, int, int], None] = lambda _what, _done, _all: None,
+    ) -> Found:
+        """Find every pair of images whose cosine is `floor` or more, of parts that were not compared yet, and keep it.
+
+        `method` is "exact" or "approximate"; where it is None, the size decides. torch must not be loaded here.
+        """
+        return find_neighbors(self.store, NeighborWords(floor, method, memory_bytes), on_progress)
+
+    def duplicates(self, at: float | None = None, *, html: str | None = None, **words: str) -> Duplicates:
+        """Return which images are duplicates, and of which image that stays; see `DuplicateWords`.
+
+        Without `at`, of the same bytes or pixels. `html` is a file for a sheet of the groups.
+        """
+        if html is not None:
+            require_html(html)
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            found = duplicates(opened, DuplicateWords(at, **words))
+            if html is not None:
+                write_sheet(html, sheet_of_duplicates(opened, found))
+        return found
+
+    def duplicates_by_threshold(self, thresholds: Sequence[float] = (), **words: str) -> pa.Table:
+        """Return what each threshold would remove, and what connected components would; from the floor to 1."""
+        store = self.store
+        with self._opened(store, _fullest(store)) as opened:
+            return sweep_duplicates(opened, thresholds, words)
 
     def status(self) -> Status:
         """Return what is in the store."""
@@ -114,7 +278,7 @@ class Session:
     def verify(self) -> VerifyReport:
         """Read everything and return every fault that is found; see `store.verify` and `sql/checks`."""
         store = self.store
-        report = verify(store)
+        report = verify(store).with_faults(damaged_heads(store))
         if report.unreadable:
             return report
         with self._opened(store, _fullest(store)) as opened:
@@ -158,15 +322,21 @@ def _fullest(store: EncoderStore) -> ScoreSet | None:
     return next(iter(read_sets(store)), None)
 
 
-def _set_with(sets: Sequence[ScoreSet], concept: str) -> ScoreSet:
+def _set_with(sets: Sequence[ScoreSet], *concepts: str) -> ScoreSet:
+    """Return the fullest set that has scores of all these concepts."""
     for scored in sets:
-        if concept in scored.names:
+        if {*concepts} <= {*scored.names}:
             return scored
     scored_names = sorted({name for scored in sets for name in scored.names})
-    if concept in shipped_concepts():
-        raise NotScored(f"{concept} has no scores yet.", do=f"Run `clipsieve score STORE {concept}`.")
-    nearest = difflib.get_close_matches(concept, {*scored_names, *shipped_concepts()}, 1, 0)
+    missing = [concept for concept in concepts if concept not in scored_names]
+    unknown = [concept for concept in missing if concept not in shipped_names()]
+    if not unknown:
+        what = (
+            f"{missing[0]} has no scores yet." if missing else f"{' and '.join(concepts)} were never scored together."
+        )
+        raise NotScored(what, do=f"Run `clipsieve score STORE {' '.join(missing or concepts)}`.")
+    nearest = difflib.get_close_matches(unknown[0], {*scored_names, *shipped_names()}, 1, 0)
     raise UnknownName(
-        f"There are no scores of {concept!r} in this store.",
+        f"There are no scores of {unknown[0]!r} in this store.",
         do=f"Scored: {', '.join(scored_names) or 'nothing yet'}." + (f" Nearest: {nearest[0]}." if nearest else ""),
     )

@@ -20,6 +20,7 @@ class Status:
     sources: tuple[Mapping[str, Any], ...]  # one per source, counts by outcome, size_bytes
     errors: tuple[Mapping[str, Any], ...]  # one per error code
     runs: tuple[Mapping[str, Any], ...]  # one per embed run, the newest last
+    measurements: tuple[Mapping[str, Any], ...]  # one per detector and label
     scores: tuple[Mapping[str, Any], ...]  # one per concept: concept, threshold, parts, of_parts
     parts: int
     size_bytes: Mapping[str, int]  # by folder of the store
@@ -39,6 +40,7 @@ def read_status(connection: duckdb.DuckDBPyConnection, store: EncoderStore, scor
         sources=_rows(connection, "status/sources"),
         errors=_rows(connection, "status/errors"),
         runs=_rows(connection, "status/runs"),
+        measurements=_rows(connection, "status/measurements"),
         scores=tuple(
             {
                 "concept": c.name,

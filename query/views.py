@@ -1,41 +1,103 @@
 """The documented views over one encoder of a store; docs/store.md says what each holds."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import duckdb
 import pyarrow as pa
 
+from query.duplicates.sets import shown_neighbors
 from query.scoring.score_sets import ScoreSet
-from sql import load
+from sql import load, names
 from store.layout import EncoderStore
 from store.parts import damaged
-from store.schema import LISTING, THUMBNAILS, images_schema, prompts_schema, scores_schema
+from store.schema import LISTING, MEASUREMENTS, NEIGHBORS, THUMBNAILS, images_schema, prompts_schema, scores_schema
 
-VIEWS = ("images", "current_objects", "current_images", "scores", "thumbnails", "prompts")
+VIEWS = (
+    *("images", "current_objects", "current_images", "groups"),
+    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors"),
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a view of rows reads: Parquet files of one schema, somewhere below one folder."""
+
+    folder: str
+    files: Sequence[str]
+    schema: pa.Schema
+
+
+def rows_of(store: EncoderStore, scored: ScoreSet | None) -> dict[str, Rows]:
+    """Return the views of rows as they lie in files, which the documented views are made of."""
+    dim = store.encoder.embedding_dim
+    score_files = [scored.file(part) for part in scored.parts] if scored else []
+    score_folder = f"scores/{scored.set_id}" if scored else "scores"
+    neighbors = shown_neighbors(store)
+    return {
+        "image_rows": Rows("images", store.parts("images"), images_schema(dim)),
+        "listing_rows": Rows("listings", store.newest_listings(), LISTING),
+        "thumbnail_rows": Rows("thumbnails", store.parts("thumbnails"), THUMBNAILS),
+        "prompt_rows": Rows("prompts", store.parts("prompts"), prompts_schema(dim)),
+        "score_rows": Rows(score_folder, score_files, scores_schema(scored.names if scored else ())),
+        "measurement_rows": Rows("measurements", store.parts("measurements"), MEASUREMENTS),
+        "neighbor_rows": Rows(neighbors.folder, neighbors.pair_files, NEIGHBORS),
+    }
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, store: EncoderStore, scored: ScoreSet | None) -> None:
     """Create the views on a connection; `scored` is the score set to show, None where there are no scores."""
-    dim = store.encoder.embedding_dim
-    score_files = [scored.file(part) for part in scored.parts] if scored else []
-    _create_rows(connection, store, "image_rows", store.parts("images"), images_schema(dim))
-    _create_rows(connection, store, "listing_rows", store.newest_listings(), LISTING)
-    _create_rows(connection, store, "thumbnail_rows", store.parts("thumbnails"), THUMBNAILS)
-    _create_rows(connection, store, "prompt_rows", store.parts("prompts"), prompts_schema(dim))
-    _create_rows(connection, store, "score_rows", score_files, scores_schema(scored.names if scored else ()))
-    for name in ("superseded", *VIEWS):
+    for view, rows in rows_of(store, scored).items():
+        _create_rows(connection, store, view, rows)
+    for name in ("superseded", "covered"):
+        _create_replaced(connection, name)
+    for name in VIEWS:
         connection.execute(load(f"views/{name}"))
+    connection.execute(load("views/measured" if store.parts("measurements") else "views/no_measured"))
+    for name in names("macros"):
+        connection.execute(load(name))
 
 
-def _create_rows(
-    connection: duckdb.DuckDBPyConnection, store: EncoderStore, view: str, names: list[str], schema: pa.Schema
-) -> None:
+def _create_replaced(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Create the table of what counts no longer, or, where there is nothing of it, a view that costs no join."""
+    connection.execute(load(f"views/{name}"))
+    if not connection.table(name).limit(1).fetchall():
+        connection.execute(f"drop table {name}")
+        connection.execute(load(f"views/no_{name}"))
+
+
+def _create_rows(connection: duckdb.DuckDBPyConnection, store: EncoderStore, view: str, rows: Rows) -> None:
     """Create a view of the rows of Parquet files, or of no rows where there are no files."""
-    if not names:
-        connection.from_arrow(_readable(schema).empty_table()).create(view)
+    if not rows.files:
+        create_empty(connection, view, rows.schema)
         return
     try:
-        connection.read_parquet([store.location.duckdb_path(name) for name in names]).create_view(view)
+        _with_every_column(connection, store, rows).create_view(view)
     except duckdb.Error as error:
-        raise damaged(store.location, _unreadable(connection, store, names), error) from error
+        raise damaged(store.location, _unreadable(connection, store, rows.files), error) from error
+
+
+def _with_every_column(
+    connection: duckdb.DuckDBPyConnection, store: EncoderStore, rows: Rows
+) -> duckdb.DuckDBPyRelation:
+    """Return the rows; a column that came later than the first or the last file is null where a file lacks it.
+
+    DuckDB takes the columns of the first file for those of all, unless it reads the footer of every file beforehand.
+    """
+    paths = [store.location.duckdb_path(name) for name in rows.files]
+    found = connection.read_parquet(paths)
+    if {*rows.schema.names} <= {*found.columns} & {*connection.read_parquet(paths[-1:]).columns}:
+        return found
+    found = connection.read_parquet(paths, union_by_name=True)
+    empty = connection.from_arrow(_readable(rows.schema).empty_table())
+    later = [(name, kind) for name, kind in zip(empty.columns, empty.types, strict=True) if name not in found.columns]
+    nulls = (duckdb.ConstantExpression(None).cast(kind).alias(name) for name, kind in later)
+    return found.select(duckdb.StarExpression(), *nulls)
+
+
+def create_empty(connection: duckdb.DuckDBPyConnection, view: str, schema: pa.Schema) -> None:
+    """Create a table that stands for rows of which there is no file yet."""
+    connection.from_arrow(_readable(schema).empty_table()).create(view)
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
@@ -44,7 +106,7 @@ def _readable(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_nullable(nullable=True) for field in fields])
 
 
-def _unreadable(connection: duckdb.DuckDBPyConnection, store: EncoderStore, names: list[str]) -> str:
+def _unreadable(connection: duckdb.DuckDBPyConnection, store: EncoderStore, names: Sequence[str]) -> str:
     """Return the first file that cannot be read by itself."""
     for name in names:
         try:

@@ -10,11 +10,14 @@ ClipsieveError                  exit code 1
         StoreTooNew             written by a later version of clipsieve
         WrongEncoder            the store's vectors come from another encoder than the one asked for
         NotScored               a question about scores that have not been computed yet
+        NotCompared             a question about near-duplicates whose pairs have not been looked for yet
         RunExists               a run would overwrite another one
+        RunDamaged              a run's files are not what they were when it was made
         CountsDiffer            kept, removed and errors do not add up to what the source held
     SourceError                 the source as a whole cannot be listed (one bad image is a row, never an exception)
     LocationError               a folder or bucket refused a read or a write
     WeightsUnavailable          an encoder's weights cannot be found, downloaded or trusted
+    ImportRefused               vectors or texts from elsewhere fail a check; nothing of them was written
     QueryRefused                SQL that is no single read-only query, or that DuckDB rejects
 """
 
@@ -68,8 +71,16 @@ class NotScored(StoreError):
     """A question about scores that have not been computed yet."""
 
 
+class NotCompared(StoreError):
+    """A question about near-duplicates whose pairs have not been looked for yet."""
+
+
 class RunExists(StoreError):
     """A run would overwrite another one."""
+
+
+class RunDamaged(StoreError):
+    """A run's files are not what they were when it was made."""
 
 
 class CountsDiffer(StoreError):
@@ -86,6 +97,10 @@ class LocationError(ClipsieveError):
 
 class WeightsUnavailable(ClipsieveError):
     """An encoder's weights cannot be found, downloaded or trusted."""
+
+
+class ImportRefused(ClipsieveError):
+    """Vectors or texts from elsewhere fail a check; nothing of them was written."""
 
 
 class QueryRefused(ClipsieveError):

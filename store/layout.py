@@ -6,7 +6,10 @@ STORE/encoder=<encoder_id>/encoder.json     identity, written once
                            thumbnails/      MEASURED  one small WebP per embedded image
                            listings/        MEASURED  what a source held when a run listed it
                            prompts/         cached text vectors
+                           heads/           cached weights of heads
                            scores/<set>/    DERIVED   may be deleted, comes back
+                           neighbors/<set>/ DERIVED   pairs of images that are close; may be deleted, comes back
+                           measurements/<detector>/  MEASURED  what a detector saw on a second look
 """
 
 import difflib
@@ -21,7 +24,7 @@ from pathlib import Path
 from store.encoder import LABEL_CHARS, Encoder
 from store.errors import StoreDamaged, StoreNotFound, StoreTooNew, UnknownName, WrongEncoder
 from store.location import FolderLocation, Location
-from store.s3 import S3Location, S3Options
+from store.s3_options import S3Options
 
 FORMAT_VERSION = 1
 _ENCODER_FOLDER = "encoder="
@@ -31,6 +34,8 @@ _RUN_STAMP = "%Y%m%dT%H%M%SZ"
 def locate(place: str, options: S3Options) -> Location:
     """Return the location that a user's word means: `s3://bucket/prefix` or a folder."""
     if place.startswith("s3://"):
+        from store.s3 import S3Location  # noqa: PLC0415  # boto3, which a folder does without
+
         return S3Location(place, options)
     return FolderLocation(Path(place).expanduser().absolute())
 
@@ -83,6 +88,10 @@ class EncoderStore:
     def score_sets(self) -> list[str]:
         """Return the ids of the score sets."""
         return sorted({name.split("/")[1] for name in self._files if re.fullmatch(r"scores/[^/]+/set\.json", name)})
+
+    def neighbor_sets(self) -> list[str]:
+        """Return the ids of the sets of neighbors."""
+        return sorted({name.split("/")[1] for name in self._files if re.fullmatch(r"neighbors/[^/]+/set\.json", name)})
 
     def refreshed(self) -> "EncoderStore":
         """Return the same with a fresh listing of the location."""
@@ -160,8 +169,11 @@ class Store:
                 )
             return held[0]
         label = _label(wanted)
-        # A whole id or label first: `run` must find run-… where run2-… is held too.
-        starts = (f"{wanted}", f"{label}-", label)
+        # A whole id or label first: `run` must find run-… where run2-… is held too. Where a path says which file here
+        # holds the weights, the model's name is enough.
+        model, _, weights = wanted.partition("/")
+        by_model = (f"{_label(model)}-",) if "/" in weights else ()
+        starts = (f"{wanted}", f"{label}-", label, *by_model)
         found = ([e for e, name in zip(held, names, strict=True) if name.startswith(start)] for start in starts)
         matches = next(filter(None, found), [])
         if len(matches) == 1:
@@ -177,9 +189,9 @@ class Store:
         for held in self.encoders():
             if held.encoder.fingerprint == encoder.fingerprint:
                 return held
-        folder = self.location.child(_ENCODER_FOLDER + encoder.encoder_id)
-        folder.create("encoder.json", encoder.to_json())
-        return EncoderStore(encoder, folder)
+        new = planned(self.location, encoder)
+        new.location.create("encoder.json", encoder.to_json())
+        return new
 
     def _encoder_at(self, name: str) -> EncoderStore | None:
         """Return the encoder of a folder; None where a job was killed, or is busy, before it wrote its first file."""
@@ -195,3 +207,8 @@ class Store:
                 "Restore the file from a backup, or embed again into a new store.",
             )
         return EncoderStore(Encoder.from_json(data, f"{folder.uri}/encoder.json"), folder)
+
+
+def planned(location: Location, encoder: Encoder) -> EncoderStore:
+    """Return where this encoder's part of a store at `location` will lie; nothing is written."""
+    return EncoderStore(encoder, location.child(_ENCODER_FOLDER + encoder.encoder_id))

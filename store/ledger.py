@@ -32,18 +32,18 @@ class Ledger:
 
     def pending(self, objects: Sequence[SourceObject]) -> list[SourceObject]:
         """Return those objects, in their order, that no part holds yet."""
-        wanted = pa.table(
-            {
-                "place": pa.array(range(len(objects)), pa.int64()),
-                "image_id": pa.array([o.image_id.bytes for o in objects], pa.uuid()),
-            }
-        )
+        return [objects[place] for place in self.pending_places([o.image_id.bytes for o in objects])]
+
+    def pending_places(self, image_ids: Sequence[bytes]) -> list[int]:
+        """Return the places of those ids, in their order, that no part holds yet."""
+        places = pa.array(range(len(image_ids)), pa.int64())
+        wanted = pa.table({"place": places, "image_id": pa.array(image_ids, pa.uuid())})
         self._connection.register("wanted", wanted)
         rows = self._connection.execute(
             "select place from wanted anti join done using (image_id) order by place"
         ).fetchall()
         self._connection.unregister("wanted")
-        return [objects[place] for (place,) in rows]
+        return [place for (place,) in rows]
 
     def __enter__(self) -> Self:
         """Return itself."""

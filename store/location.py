@@ -77,6 +77,12 @@ class Location(Protocol):
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a DuckDB connection read files here."""
 
+    def public_glob(self, folder: str) -> str:
+        """Return the pattern of the Parquet files below a folder, as any DuckDB client understands it."""
+
+    def attach_public(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let a DuckDB connection read what `public_glob` names, as a client with its own means would."""
+
 
 class FolderLocation:
     """A folder on a local or mounted disk."""
@@ -112,14 +118,7 @@ class FolderLocation:
 
     def files(self, folder: str = "") -> list[Entry]:
         """Return every file below `folder`, at any depth, sorted by name, without files still being written."""
-        root = self._path / folder
-        found = []
-        for parent, _, names in os.walk(root, onerror=_raise_unless_missing):
-            for name in names:
-                path = Path(parent, name)
-                with contextlib.suppress(FileNotFoundError):
-                    if not name.endswith(_TEMPORARY_SUFFIX):
-                        found.append(Entry(path.relative_to(self._path).as_posix(), path.stat().st_size))
+        found = _files_below(self._path / folder, f"{folder}/" if folder else "")
         return sorted(found, key=lambda entry: entry.name)
 
     def folders(self) -> list[str]:
@@ -182,10 +181,17 @@ class FolderLocation:
 
     def duckdb_path(self, name: str) -> str:
         """Return the file's path with DuckDB's glob characters escaped."""
-        return "".join(f"[{c}]" if c in "*?[" else c for c in str(self._path / name))
+        return glob_escaped(str(self._path / name))
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Do nothing: DuckDB reads local files by itself."""
+
+    def public_glob(self, folder: str) -> str:
+        """Return the pattern of the Parquet files below a folder, absolute."""
+        return f"{glob_escaped(str(self._path / folder))}/**/*.parquet"
+
+    def attach_public(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Do nothing, as `attach`."""
 
     def _refuse_occupied(self) -> None:
         if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
@@ -208,6 +214,28 @@ class FolderLocation:
         finally:
             with contextlib.suppress(OSError):  # it would hide the error that is on its way
                 temporary.unlink()
+
+
+def _files_below(folder: Path | str, prefix: str) -> Iterator[Entry]:
+    """Yield every file below a folder, its name after `prefix`; every question lists the store, so this is quick."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    if not entry.name.endswith(_TEMPORARY_SUFFIX):
+                        with contextlib.suppress(FileNotFoundError):
+                            yield Entry(prefix + entry.name, entry.stat().st_size)
+                elif not entry.is_symlink():
+                    yield from _files_below(entry.path, f"{prefix}{entry.name}/")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _refused("list", Path(folder), error) from error
+
+
+def glob_escaped(path: str) -> str:
+    """Return a path in which nothing is a pattern to DuckDB."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
 
 
 def occupied(uri: str) -> RunExists:
@@ -236,11 +264,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise _refused("list", Path(str(error.filename)), error) from error
 
 
 def _refused(verb: str, path: Path, error: OSError) -> LocationError:

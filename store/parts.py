@@ -1,6 +1,7 @@
 """Writing and reading Parquet parts. A part is whole or absent; its existence is the mark that it is done."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +16,34 @@ from store.schema import ImageRow, images_table, thumbnails_table
 ROW_GROUP_ROWS = 16_384
 """Small enough that DuckDB spreads one part over several threads, large enough for good zone maps."""
 
-_NO_DICTIONARY = {"image_id", "uri", "key", "etag", "revision", "sha256", "embedding.list.element", "webp", "text"}
+_NO_DICTIONARY = {
+    *("image_id", "neighbor_id", "uri", "key", "etag", "revision", "sha256", "pixels_sha256"),
+    *("embedding.list.element", "webp", "text"),
+}
 _NO_COMPRESSION = {"embedding.list.element", "vector.list.element", "webp"}
 """Random bits and WebP do not shrink; trying costs decoding time for ever."""
 
 
 def parquet_bytes(*tables: pa.Table) -> bytes:
     """Return tables of one schema as a Parquet file, none sharing a row group: the same bytes for the same tables."""
-    schema = tables[0].schema
-    leaves = [path for field in schema for path in _leaves(field)]
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink,
-        schema,
-        write_page_checksum=True,
-        use_dictionary=[leaf for leaf in leaves if leaf not in _NO_DICTIONARY],
-        compression={leaf: "NONE" if leaf in _NO_COMPRESSION else "ZSTD" for leaf in leaves},
-    ) as writer:
+    with parquet_writer(sink, tables[0].schema) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
     return bytes(sink.getvalue())
+
+
+def parquet_writer(sink: Path | pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file for writing, each column in the form that suits what it holds."""
+    leaves = [path for field in schema for path in _leaves(field)]
+    measured = {field.name for field in schema if pa.types.is_floating(field.type)}  # as random as an embedding
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        write_page_checksum=True,
+        use_dictionary=[leaf for leaf in leaves if leaf not in _NO_DICTIONARY | measured],
+        compression={leaf: "NONE" if leaf in _NO_COMPRESSION | measured else "ZSTD" for leaf in leaves},
+    )
 
 
 def write_images(store: EncoderStore, name: str, run_id: str, rows: Sequence[ImageRow]) -> None:
@@ -65,11 +74,13 @@ def read_part(location: Location, name: str, columns: Sequence[str] | None = Non
 def damaged(location: Location, name: str, error: Exception) -> StoreDamaged:
     """Return the error for an unreadable part, with the way out that fits what it holds."""
     way_out = {
-        "images": "Remove it and run the same `clipsieve embed` again: only its images are read again.",
+        "images": "Remove it and run the same `clipsieve embed` again, or `import`: only its images are read again.",
         "thumbnails": "Remove it: everything but the contact sheets works without it.",
-        "listings": "Remove it and run the same `clipsieve embed` again: the source is listed anew.",
+        "listings": "Remove it and run the same `clipsieve embed` again, or `import`: the source is listed anew.",
         "prompts": "Remove it: its prompts are encoded again when they are needed.",
         "scores": "Remove its folder and run `clipsieve score` again.",
+        "neighbors": "Remove its folder and run `clipsieve neighbors` again.",
+        "measurements": "Remove it and run the same `clipsieve confirm` again: only its images are looked at again.",
     }
     return StoreDamaged(
         f"{location.uri}/{name} cannot be read ({' '.join(str(error).split())[:200]}).",
@@ -85,6 +96,7 @@ def unit_rows(vectors: npt.NDArray[np.float32], tolerance: float) -> npt.NDArray
 
 
 def _leaves(field: pa.Field) -> list[str]:
-    if pa.types.is_fixed_size_list(field.type):
-        return [f"{field.name}.list.element"]
-    return [field.name]
+    if not pa.types.is_list(field.type) and not pa.types.is_fixed_size_list(field.type):
+        return [field.name]
+    element, inner = f"{field.name}.list.element", field.type.value_type
+    return [f"{element}.{part.name}" for part in inner] if pa.types.is_struct(inner) else [element]

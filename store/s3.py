@@ -5,9 +5,9 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
 """
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -28,7 +28,8 @@ from botocore.exceptions import (
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from store.errors import LocationError
-from store.location import Entry, occupied
+from store.location import Entry, glob_escaped, occupied
+from store.s3_options import S3Options as S3Options  # noqa: PLC0414  # at home here too, for whoever loads boto3 anyway
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,8 +51,6 @@ MAX_CONNECTIONS = 64
 _ADVICE = {
     "NoSuchBucket": "Check the bucket's name, and --endpoint-url if it is not on AWS.",
     "InvalidBucketName": "Check the bucket's name.",
-    "AccessDenied": "Allow this action for these credentials in the bucket's or the role's policy.",
-    "403": "Allow this action for these credentials in the bucket's or the role's policy.",
     "SignatureDoesNotMatch": "The secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY or the profile.",
     "InvalidAccessKeyId": "The service does not know this access key: check AWS_ACCESS_KEY_ID, or --endpoint-url.",
     "ExpiredToken": "Renew the credentials (for example `aws sso login`), then run the same command again.",
@@ -60,34 +59,50 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True)
-class S3Options:
-    """How to reach S3. None means what the environment and the profile say."""
+def client(options: S3Options, attempts: int) -> "S3Client":
+    """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets)."""
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=MAX_CONNECTIONS,
+        connect_timeout=10,
+        read_timeout=60,
+        # Some services send a whole object's checksum with a part of it, which then cannot match.
+        response_checksum_validation="when_required",
+    )
+    try:
+        return boto3.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise LocationError(f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile.") from error
 
-    endpoint_url: str | None = None
-    region: str | None = None
-    requester_pays: bool = False
 
-    def client(self) -> "S3Client":
-        """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets)."""
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": 8},
-            max_pool_connections=MAX_CONNECTIONS,
-            connect_timeout=10,
-            read_timeout=60,
-            # Some services send a whole object's checksum with a part of it, which then cannot match.
-            response_checksum_validation="when_required",
-        )
-        try:
-            return boto3.client("s3", endpoint_url=self.endpoint_url, region_name=self.region, config=config)
-        except (BotoCoreError, ValueError) as error:
-            raise LocationError(
-                f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile."
-            ) from error
+# What a policy must allow for it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_PERMISSIONS = {
+    "ListObjectsV2": "s3:ListBucket",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "GetBucketVersioning": "s3:GetBucketVersioning",
+    "GetObject": "s3:GetObject (and s3:ListBucket, without which S3 denies what does not exist)",
+    "HeadObject": "s3:GetObject (and s3:ListBucket, without which S3 denies what does not exist)",
+    "GetObjectTagging": "s3:GetObjectTagging",
+    "PutObject": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "DeleteObject": "s3:DeleteObject and s3:GetObject (of a version s3:DeleteObjectVersion)",
+    "UploadPartCopy": "s3:GetObject on the source and s3:PutObject on the destination",
+    "CopyObject": "s3:GetObject and s3:GetObjectTagging on the source (and s3:ListBucket, without which S3 denies what "
+    "does not exist), s3:PutObject and s3:PutObjectTagging on the destination",
+}
+_DENIED = {"AccessDenied", "403"}
 
-    def request_payer(self) -> dict[str, Any]:
-        """Return the request parameter for requester-pays buckets, or nothing."""
-        return {"RequestPayer": "requester"} if self.requester_pays else {}
+
+def missing_permission(error: Exception) -> str:
+    """Return what IAM calls what a refused request lacked, by S3's own words or by the operation; else nothing."""
+    cause = _cause(error)
+    if not isinstance(cause, ClientError) or error_code(cause) not in _DENIED:
+        return ""
+    named = re.search(r"to perform: (s3:\w+)", str(cause))
+    return named[1] if named else _PERMISSIONS.get(cause.operation_name, "this action")
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -100,9 +115,15 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 def error_code(error: Exception) -> str:
     """Return S3's own error code, the HTTP status where S3 gave none, or the exception's name."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "")) or "ClientError"
+    cause = _cause(error)
+    if isinstance(cause, ClientError):
+        return str(cause.response.get("Error", {}).get("Code", "")) or "ClientError"
     return type(error).__name__
+
+
+def _cause(error: Exception) -> BaseException:
+    """Return the answer of S3 that an upload in parts has failed with, else the error itself."""
+    return error.__cause__ or error.__context__ or error if isinstance(error, S3UploadFailedError) else error
 
 
 def refused(verb: str, uri: str, error: Exception) -> LocationError:
@@ -114,10 +135,10 @@ def refused(verb: str, uri: str, error: Exception) -> LocationError:
         )
     code = error_code(error)
     said = error.response.get("Error", {}).get("Message", "") if isinstance(error, ClientError) else str(error)
-    return LocationError(
-        f"Cannot {verb} {uri}: {code}{f' ({said})' if said and said != code else ''}.",
-        do=_ADVICE.get(code, "Check the network and the service, then run the same command again."),
-    )
+    advice = _ADVICE.get(code, "Check the network and the service, then run the same command again.")
+    if missing := missing_permission(error):
+        advice = f"Allow {missing} for these credentials in the bucket's or the role's policy."
+    return LocationError(f"Cannot {verb} {uri}: {code}{f' ({said})' if said and said != code else ''}.", do=advice)
 
 
 def get_object(client: "S3Client", **request: Any) -> tuple["GetObjectOutputTypeDef", bytes]:
@@ -247,6 +268,16 @@ class S3Location:
         """Register this client as a file system, so that DuckDB needs no extension from the network."""
         connection.register_filesystem(self._filesystem())
 
+    def public_glob(self, folder: str) -> str:
+        """Return the pattern of the Parquet objects below a folder's prefix; a client needs httpfs for it."""
+        return f"s3://{glob_escaped(f'{self._bucket}/{self._prefix}{folder}')}/**/*.parquet"
+
+    def attach_public(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Register this client for `s3://`, so that views over such names can be made without httpfs."""
+        connection.register_filesystem(
+            _PublicFileSystem(client=self._client, request_payer=self._options.request_payer())
+        )
+
     def _filesystem(self) -> "_FileSystem":
         return _FileSystem(client=self._client, request_payer=self._options.request_payer())
 
@@ -282,6 +313,19 @@ class _FileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> "_File":
         return _File(self, path, mode, cache_type="none")
+
+
+class _PublicFileSystem(_FileSystem):
+    protocol = "s3"
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """Return the Parquet objects below the folder of a `public_glob`."""
+        bucket, _slash, pattern = self._strip_protocol(path).partition("/")
+        folder = re.sub(r"\[([*?[])\]", r"\1", pattern.removesuffix("/**/*.parquet"))
+        options = S3Options(requester_pays=bool(self.request_payer))
+        location = S3Location(f"s3://{bucket}/{folder}", options, self.client)
+        names = (entry.name for entry in location.files() if entry.name.endswith(".parquet"))
+        return [f"s3://{bucket}/{folder}/{name}" for name in names]
 
 
 class _File(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.records import ImageFacts, Outcome, SourceObject
+from store.records import ImageFacts, Outcome, SourceObject, Status
 
 _TIME = pa.timestamp("us", "UTC")
 
@@ -24,8 +24,8 @@ _OBJECT_FIELDS = [
     pa.field("key", pa.string(), nullable=False),
     pa.field("etag", pa.string()),
     pa.field("revision", pa.string(), nullable=False),
-    pa.field("size_bytes", pa.int64(), nullable=False),
-    pa.field("last_modified", _TIME, nullable=False),
+    pa.field("size_bytes", pa.int64()),
+    pa.field("last_modified", _TIME),
 ]
 
 LISTING = pa.schema([*_OBJECT_FIELDS, pa.field("run_id", pa.string(), nullable=False)])
@@ -38,6 +38,32 @@ THUMBNAILS = pa.schema(
     ]
 )
 
+NEIGHBORS = pa.schema(
+    [
+        pa.field("image_id", pa.uuid(), nullable=False),
+        pa.field("neighbor_id", pa.uuid(), nullable=False),
+        pa.field("cosine", pa.float32(), nullable=False),
+    ]
+)
+
+_BOX = pa.struct([pa.field(name, pa.float32(), nullable=False) for name in ("x0", "y0", "x1", "y1", "confidence")])
+
+MEASUREMENTS = pa.schema(
+    [
+        pa.field("image_id", pa.uuid(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("boxes", pa.list_(_BOX), nullable=False),
+        pa.field("confidence", pa.float32()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error_code", pa.string()),
+        pa.field("error_detail", pa.string()),
+        pa.field("measured_at", _TIME, nullable=False),
+    ]
+)
+
 
 def images_schema(dim: int) -> pa.Schema:
     """Return the schema of `images/<part>.parquet`: one row per image that a run has read, embedded or not."""
@@ -46,6 +72,7 @@ def images_schema(dim: int) -> pa.Schema:
             *_OBJECT_FIELDS,
             pa.field("version_id", pa.string()),
             pa.field("sha256", pa.string()),
+            pa.field("pixels_sha256", pa.string()),
             pa.field("width_px", pa.int64()),
             pa.field("height_px", pa.int64()),
             pa.field("format", pa.string()),
@@ -93,6 +120,7 @@ class ImageRow:
     facts: ImageFacts | None = None
     version_id: str | None = None
     sha256: str | None = None
+    pixels_sha256: str | None = None
     embedding: npt.NDArray[np.float16] | None = None
     thumbnail: bytes | None = None
 
@@ -109,6 +137,7 @@ def images_table(rows: Sequence[ImageRow], run_id: str, dim: int) -> pa.Table:
         *_object_columns([row.source_object for row in rows]),
         [row.version_id for row in rows],
         [row.sha256 for row in rows],
+        [row.pixels_sha256 for row in rows],
         [f.width_px if f else None for f in facts],
         [f.height_px if f else None for f in facts],
         [f.format if f else None for f in facts],
@@ -124,6 +153,24 @@ def images_table(rows: Sequence[ImageRow], run_id: str, dim: int) -> pa.Table:
     schema = images_schema(dim)
     arrays = [c if isinstance(c, pa.Array) else pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
     return pa.table(arrays, schema=schema)
+
+
+def embedded_table(
+    known: pa.Table, embeddings: npt.NDArray[np.float16], run_id: str, embedded_at: datetime
+) -> pa.Table:
+    """Return the rows of embedded images: the columns of `known` as they are, null for what it does not say.
+
+    `embeddings` is (N, D) float16, rows L2-normalised, one for each row of `known`.
+    """
+    rows, dim = embeddings.shape
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel(), pa.float16()), dim)
+    same = {"status": str(Status.EMBEDDED), "run_id": run_id, "embedded_at": embedded_at}
+    schema = images_schema(dim)
+    given = dict(zip(known.column_names, known.columns, strict=True)) | {"embedding": vectors}
+    columns = [
+        given[f.name] if f.name in given else pa.repeat(pa.scalar(same.get(f.name), f.type), rows) for f in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def thumbnails_table(rows: Sequence[ImageRow], run_id: str) -> pa.Table:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,36 @@ def embed_names_its_extra(python: Path, folder: Path) -> None:
     _hold(sentence, asked, asked.returncode == 2, clear)
 
 
+def vectors_come_in_without_an_extra(python: Path, folder: Path) -> None:
+    """Vectors from elsewhere are imported and checked without an extra."""
+    (folder / "in").mkdir()
+    (folder / "in" / "v.csv").write_text("url\nhttps://example.org/a.jpg\nhttps://example.org/b.jpg\n")
+    (folder / "in" / "v.bin").write_bytes(array("f", [1, 0, 0, 1]).tobytes())
+    asked = _clipsieve(python, folder, "import", "in", "--store", "kept", "--encoder", "Tiny/elsewhere", "--dim", "2")
+    _hold("`import` must work without an extra", asked, asked.returncode == 0, "Imported 2 images" in asked.stdout)
+    asked = _clipsieve(python, folder, "verify", "kept")
+    _hold("what was imported must be sound", asked, asked.returncode == 0, "2 embeddings" in asked.stdout)
+
+
+def asking_needs_no_extra(python: Path, folder: Path) -> None:
+    """Search by an image of the store, the cookbook and the catalog work without an extra; a new text names it."""
+    (folder / "v.csv").write_text("url\nhttps://example.org/a.jpg\nhttps://example.org/b.jpg\n")
+    (folder / "v.bin").write_bytes(array("f", [1, 0, 0, 1]).tobytes())
+    _clipsieve(python, folder, "import", ".", "--store", "kept", "--encoder", "Tiny/elsewhere", "--dim", "2")
+    asked = _clipsieve(python, folder, "search", "kept", "--image", "https://example.org/a.jpg", "--html", "s.html")
+    found = asked.returncode == 0 and (folder / "s.html").is_file()
+    _hold("`search` by an image of the store must work without an extra", asked, found, "b.jpg" in asked.stdout)
+    asked = _clipsieve(python, folder, "search", "kept", "a dog")
+    named = asked.returncode == 2 and "clipsieve[embed]" in asked.stderr and "Traceback" not in asked.stderr
+    _hold("`search` by a new text must name clipsieve[embed] and end with exit code 2", asked, named)
+    asked = _clipsieve(
+        python, folder, "sql", "kept", "--cookbook", "similar_to_image", "--set", "uri=https://example.org/a.jpg"
+    )
+    _hold("the cookbook must work without an extra", asked, asked.returncode == 0, "b.jpg" in asked.stdout)
+    asked = _clipsieve(python, folder, "catalog", "kept")
+    _hold("`catalog` must work without an extra", asked, asked.returncode == 0, (folder / "kept.duckdb").is_file())
+
+
 def demo_names_its_extra(python: Path, folder: Path) -> None:
     """`demo` without its extra says which one to install, with exit code 2 and no traceback."""
     asked = _clipsieve(python, folder, "demo", "shown")
@@ -93,6 +124,8 @@ CHECKS: list[Callable[[Path, Path], None]] = [
     every_command_has_help,
     missing_store_is_one_line,
     embed_names_its_extra,
+    vectors_come_in_without_an_extra,
+    asking_needs_no_extra,
     demo_names_its_extra,
 ]
 

@@ -11,6 +11,8 @@ from tests.stores import NOON
 
 Row = Mapping[str, Any]
 
+LN_2, LN_3 = 0.6931471805599453, 1.0986122886681098
+
 
 @dataclass(frozen=True)
 class Case:
@@ -21,6 +23,7 @@ class Case:
     given: Mapping[str, Sequence[Row]]
     expect: Sequence[Row]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    ask: str = ""  # of a macro: the query that calls it
 
 
 def outcomes(*rows: tuple[int, str, str, int]) -> list[Row]:
@@ -79,20 +82,15 @@ VIEWS_AND_SCORES = [
     ),
     Case(
         "views/current_objects",
-        "sources beside each other are all there, also where one's name begins with the other's",
-        {"listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/ab/2", "s3://b/ab/", "r2")]},
-        [{"uri": "s3://b/a/1"}, {"uri": "s3://b/ab/2"}],
-    ),
-    Case(
-        "views/current_objects",
-        "the newest listing that covers an object decides whether it is still there",
+        "an older listing's objects are there where no newer source covers them",
         {
             "listing_rows": [
                 found("s3://b/a/gone", "s3://b/", "r1"),
                 found("s3://b/a/stays", "s3://b/", "r1"),
                 found("s3://b/c", "s3://b/", "r1"),
                 found("s3://b/a/stays", "s3://b/a/", "r2"),
-            ]
+            ],
+            "covered": [{"source": "s3://b/", "run_id": "r1", "newer_source": "s3://b/a/"}],
         },
         [
             {"uri": "s3://b/a/stays", "source": "s3://b/a/"},
@@ -101,9 +99,21 @@ VIEWS_AND_SCORES = [
     ),
     Case(
         "views/current_objects",
-        "a wider listing replaces an older, narrower one",
-        {"listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/a/2", "s3://b/", "r2")]},
+        "a wider listing replaces an older, narrower one, of which nothing is left",
+        {
+            "listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/a/2", "s3://b/", "r2")],
+            "covered": [{"source": "s3://b/a/", "run_id": "r1", "newer_source": "s3://b/"}],
+        },
         [{"uri": "s3://b/a/2"}],
+    ),
+    Case(
+        "views/current_objects",
+        "where nothing is covered, everything is there",
+        {
+            "listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/ab/2", "s3://b/ab/", "r2")],
+            "covered": [],
+        },
+        [{"uri": "s3://b/a/1"}, {"uri": "s3://b/ab/2"}],
     ),
     Case(
         "views/current_images",
@@ -167,7 +177,7 @@ VIEWS_AND_SCORES = [
     ),
     Case(
         "scoring/score_part",
-        "a score is the sigmoid of the product with each weight, in their order; what has no embedding has no score",
+        "a score is the link of the products with a readout's vectors; without an embedding there is none",
         {
             "part": [
                 {"image_id": 1, "uri": "u1", "run_id": "r1", "status": "embedded", "embedding": [1.0, 0.0]},
@@ -176,16 +186,74 @@ VIEWS_AND_SCORES = [
             ]
         },
         [
-            {"image_id": 1, "run_id": "r1", "uri": "u1", "scores": [0.5, 1.0]},
-            {"image_id": 2, "run_id": "r1", "uri": "u2", "scores": [0.75, 0.0]},
+            {"image_id": 1, "run_id": "r1", "uri": "u1", "scores": [0.5, 1.0, 1.5, 0.75]},
+            {"image_id": 2, "run_id": "r1", "uri": "u2", "scores": [0.75, 0.0, -1.5, 0.5]},
         ],
-        {"weights": [[0.0, 1.0986122886681098], [200.0, -200.0]]},
+        {
+            "vectors": [[[0.0, LN_3]], [[2000.0, -2000.0]], [[1.0, -2.0]], [[LN_2, 0.0], [0.0, 0.0], [0.0, LN_2]]],
+            "links": ["sigmoid", "sigmoid", "identity", "softmax"],
+            "biases": [0.0, 0.0, 0.5, 0.0],
+            "positives": [1, 1, 1, 2],
+        },
     ),
     Case(
         "scoring/score_part",
-        "without weights there are rows without scores",
+        "a bias moves a sigmoid, and large products of a softmax do no harm",
+        {"part": [{"image_id": 1, "status": "embedded", "embedding": [1.0, 0.0]}]},
+        [{"image_id": 1, "scores": [0.75, 0.25]}],
+        {
+            "vectors": [[[0.0, 1.0]], [[5000.0, 0.0], [5000.0, 0.0], [5000.0, 0.0], [5000.0, 0.0]]],
+            "links": ["sigmoid", "softmax"],
+            "biases": [LN_3, 0.0],
+            "positives": [1, 1],
+        },
+    ),
+    Case(
+        "scoring/score_part",
+        "without readouts there are rows without scores",
         {"part": [{"image_id": 1, "status": "embedded", "embedding": [1.0, 0.0]}]},
         [{"image_id": 1, "scores": []}],
-        {"weights": []},
+        {"vectors": [], "links": [], "biases": [], "positives": []},
+    ),
+    Case(
+        "scoring/distribution",
+        "quantiles are scores that occur, and equality is at or above the threshold; what is not asked is left out",
+        {
+            "score_values": [
+                *({"concept": "people", "score": k / 16} for k in range(1, 17)),
+                {"concept": "aesthetic", "score": 4.5},
+                {"concept": "mask", "score": 0.5},
+            ]
+        },
+        [
+            {
+                "concept": "aesthetic",
+                "lowest": 4.5,
+                "p05": 4.5,
+                "p50": 4.5,
+                "p95": 4.5,
+                "highest": 4.5,
+                "mean": 4.5,
+                "at_or_above": 0.0,
+            },
+            {
+                "concept": "people",
+                "lowest": 0.0625,
+                "p05": 0.0625,
+                "p50": 0.5,
+                "p95": 1.0,
+                "highest": 1.0,
+                "mean": 0.53125,
+                "at_or_above": 0.3125,
+            },
+        ],
+        {"concepts": ["people", "aesthetic"], "thresholds": [0.75, 5.0]},
+    ),
+    Case(
+        "scoring/distribution",
+        "where nothing is asked, there is nothing",
+        {"score_values": [{"concept": "people", "score": 0.5}]},
+        [],
+        {"concepts": [], "thresholds": []},
     ),
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from query.scoring.concepts import Concept
+from query.scoring.kinds import Concept, Ensemble
 from query.scoring.score_sets import image_parts, set_of, write_set
 from query.session import Session
 from store.encoder import Encoder
@@ -42,8 +42,8 @@ ENCODER = Encoder(
     open_clip_version="3.3.0",
 )
 
-PEOPLE = Concept("people", ("a person", "people"), ("a landscape", "an empty room"), threshold=0.5)
-MASK = Concept("mask", ("a worn mask",), ("a bare face",), threshold=0.7)
+PEOPLE = Ensemble("people", ("a person", "people"), ("a landscape", "an empty room"), threshold=0.5)
+MASK = Ensemble("mask", ("a worn mask",), ("a bare face",), threshold=0.7)
 
 
 def unit(words: str, dim: int = DIM) -> npt.NDArray[np.float32]:
@@ -150,11 +150,19 @@ def small_store(folder: Path, keys: Sequence[str] = (), *, pending: Sequence[str
     return store.refreshed()
 
 
-def put_scores(store: EncoderStore, scores: Mapping[str, Mapping[str, float]], default: float = 0.0) -> EncoderStore:
-    """Write a score set by hand: `scores["people"]["in/00.jpg"]`; keys that are not named get `default`."""
+def put_scores(
+    store: EncoderStore,
+    scores: Mapping[str, Mapping[str, float]],
+    default: float = 0.0,
+    kinds: Sequence[Concept] = (),
+) -> EncoderStore:
+    """Write a score set by hand: `scores["people"]["in/00.jpg"]`; keys that are not named get `default`.
+
+    A concept that is not in `kinds` is PEOPLE or an ensemble.
+    """
     store = store.refreshed()
-    concepts = [PEOPLE if name == "people" else Concept(name, ("yes",), ("no",)) for name in scores]
-    target = set_of(concepts)
+    known = {concept.name: concept for concept in (PEOPLE, *kinds)}
+    target = set_of([known.get(name) or Ensemble(name, ("yes",), ("no",)) for name in scores])
     write_set(store, target)
     for part in image_parts(store):
         rows = read_part(store.location, f"images/{part}.parquet", ["image_id", "run_id", "uri", "key", "status"])

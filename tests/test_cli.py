@@ -16,7 +16,7 @@ from tests.commands import one_line, parsed, typed
 from tests.stores import ENCODER, HashTower, add_part, ask, embedded, listed, new_store, small_store, stepped_store
 
 TEXT_TOWER = clipsieve._text_tower
-COMMANDS = ["status", "score", "sweep", "sql", "export", "verify"]
+COMMANDS = ["status", "score", "sweep", "select", "sql", "export", "verify"]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,8 @@ def test_an_unknown_command_is_answered_with_the_nearest(word: str, meant: str) 
         ("sweep", "store"),
         ("sweep", "store", "people", "--steps", "0"),
         ("sweep", "store", "people", "--format", "xml"),
-        ("export", "store", "--to", "run"),
+        ("export", "store", "people-strict"),
+        ("select", "store", "people-strict", "--nearest", "-1"),
         ("export", "store", "--remove", "people >= 0.5"),
         ("status", "store", "--no-such-option"),
     ],
@@ -137,7 +138,7 @@ def test_a_concept_of_ones_own(place: Path) -> None:
 
 def test_the_sweep_for_people() -> None:
     """A bar for each threshold, as long as the share that it removes, and a mark at the suggested one."""
-    lines = typed("sweep", "store", "people", "--steps", "4").stdout.splitlines()
+    lines = typed("sweep", "store", "people", "--steps", "4").stdout.splitlines()[2:]
     assert lines[0].split() == ["threshold", "removed", "kept", "share", "removed"]
     rows = [re.split(r" {2,}", line.strip(), maxsplit=4) for line in lines[1:]]
     assert [row[:4] for row in rows] == [
@@ -170,12 +171,12 @@ def test_export_says_what_it_removed(place: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("Removed 1 (7.1%), kept 11, errors 2; listed 14.\n")
     assert [line.split() for line in result.stdout.splitlines()[1:4]] == [
-        ["rule", "removed"],
-        ["people", ">=", "0.9", "1"],
-        ["width_px", "<", "5", "0"],
+        ["rule", "action", "decides", "holds", "for"],
+        ["1", "people", ">=", "0.9", "remove", "1", "1"],
+        ["2", "width_px", "<", "5", "remove", "0", "0"],
     ]
     assert f"Written to {place}/run" in result.stdout
-    assert len(list((place / "run").iterdir())) == 4
+    assert len(list((place / "run").iterdir())) == 5
 
 
 def test_pending_objects_end_with_3(place: Path) -> None:
@@ -272,7 +273,7 @@ def test_the_library(place: Path) -> None:
     assert store.sql("select count(*) as n from images").to_pylist() == [{"n": 14}]
     assert store.sweep("people").num_rows == 101
     assert store.threshold("people") == 0.5
-    assert store.export("run", ["people >= 0.5"]).removed == 6
+    assert store.export("run", remove=["people >= 0.5"]).removed == 6
     assert store.status().images_recorded == 14
     assert store.verify().sound
     assert ask(store.store, HashTower()).score("mask").parts_scored == 2

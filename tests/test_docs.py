@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +14,10 @@ import clipsieve
 from query.scoring.concepts import parse_concepts
 from store.records import ErrorCode
 from store.schema import images_schema
+from tests.commands import typed
+from tests.elsewhere import plain, rows_of, vectors_of
 from tests.servers import S3Server
+from tests.stores import unit
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,6 +74,27 @@ def test_the_pages_queries_run_in_duckdb_alone(embedded_store: Path) -> None:
     assert len(queries) == 2
     for query in queries:
         assert duckdb.execute(query.replace("STORE", str(embedded_store))).fetchall()
+
+
+def test_the_page_of_imports_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands, the concept and the Python of docs/import.md do what they say."""
+    page = (ROOT / "docs" / "import.md").read_text(encoding="utf-8")
+    (road,) = (block for block in _blocks(page, "") if block.startswith("clipsieve import"))
+    (concept,), (code,) = _blocks(page, "toml"), _blocks(page, "python")
+    texts = ["person", "aeroplane", "cat", "potted plant"]
+    monkeypatch.chdir(tmp_path)
+    rows = rows_of(20)
+    plain(tmp_path / "embeddings", rows, vectors_of(rows, dim=512))
+    np.save("texts.npy", np.stack([unit(text, 512) for text in texts]))
+    Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    Path("people.toml").write_text(concept, encoding="utf-8")
+    for line in road.splitlines():
+        asked = typed(*shlex.split(line)[1:])
+        assert asked.exit_code == 0, (line, asked.output)
+        assert asked.stdout, line
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  # the page's own code
+    assert (names["summary"].imported, names["summary"].already_done) == (0, 20)
 
 
 def test_the_page_names_every_column_and_error_code() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"PIL", "boto3", "botocore", "duckdb", "faiss", "numpy", "open_clip", "pyarrow", "rich", "torch", "torchvision"}
-COMMANDS_IN_ORDER_OF_USE = ["embed", "status", "score", "sweep", "sql", "export", "verify"]
+COMMANDS_IN_ORDER_OF_USE = ["embed", "status", "score", "sweep", "select", "sql", "export", "verify"]
 
 
 @pytest.fixture(scope="module")

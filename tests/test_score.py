@@ -1,22 +1,27 @@
 """Scores: what they are, what is computed and what is kept, and that two wordings of a concept are never mixed."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from query.scoring.concepts import Concept, shipped_concepts
-from query.scoring.score import ScoreReport, score
-from query.scoring.score_sets import image_parts, read_sets, set_of
+from query.scoring.kinds import Concept, Ensemble
+from query.scoring.score import score
+from query.scoring.score_sets import read_sets, set_of
 from store.errors import MissingExtra, NotScored, StoreDamaged, UnknownName
 from store.layout import EncoderStore
 from store.parts import parquet_bytes, read_part
 from store.prompts import add_prompts
-from store.schema import embedding_matrix
+from tests.scoring import (
+    Killed,
+    killing,
+    other_wording,
+    reference,
+    run,
+    scores_of,
+    shipped_ensemble,
+)
 from tests.stores import (
     MASK,
     PEOPLE,
@@ -34,41 +39,10 @@ from tests.stores import (
 )
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> EncoderStore:
     """Two parts of six images each, and what failed."""
     return small_store(tmp_path / "store")
-
-
-def run(store: EncoderStore, *concepts: Concept, tower: HashTower | None = None, **more: Any) -> ScoreReport:
-    """Score these concepts and return the report."""
-    return score(store.refreshed(), concepts, (tower or HashTower()).of, **more)
-
-
-def scores_of(store: EncoderStore, concept: str = "people") -> dict[str, float]:
-    """The scores as `clipsieve sql` shows them, by key."""
-    rows = ask(store).sql(f"select uri, {concept} as score from scores").to_pylist()  # noqa: S608
-    return {row["uri"].removeprefix("s3://photos/"): row["score"] for row in rows}
-
-
-def reference(store: EncoderStore, concept: Concept) -> dict[str, float]:
-    """The scores by the definition, in float64: the softmax of the two scaled cosines, by key."""
-    found: dict[str, float] = {}
-    for part in image_parts(store):
-        table = read_part(store.location, f"images/{part}.parquet", ["key", "embedding"])
-        table = table.filter(table["embedding"].is_valid())
-        x = embedding_matrix(table["embedding"], store.encoder.embedding_dim).astype(np.float64)
-        sides = []
-        for texts in (concept.positive, concept.negative):
-            mean = np.mean([unit(text).astype(np.float64) for text in texts], axis=0)
-            sides.append(store.encoder.logit_scale * (x @ (mean / np.linalg.norm(mean))))
-        values = np.exp(sides[0]) / (np.exp(sides[0]) + np.exp(sides[1]))
-        found.update(zip(table["key"].to_pylist(), values.tolist(), strict=True))
-    return found
 
 
 def score_files(store: EncoderStore) -> dict[str, tuple[bytes, int]]:
@@ -76,11 +50,6 @@ def score_files(store: EncoderStore) -> dict[str, tuple[bytes, int]]:
     root = Path(store.location.uri, "scores")
     files = [path for path in root.rglob("*") if path.is_file()]
     return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
-
-
-def other_wording(concept: Concept) -> Concept:
-    """The concept under its name with another prompt."""
-    return dataclasses.replace(concept, positive=("somebody else",))
 
 
 def test_scores_are_the_softmax_of_the_definition(store: EncoderStore) -> None:
@@ -194,7 +163,7 @@ def test_a_shipped_name_means_the_shipped_wording(store: EncoderStore) -> None:
     """`score people` scores as the shipped file says, also where the store holds scores of another wording."""
     run(store, PEOPLE)
     ask(store, HashTower()).score("people")
-    assert scores_of(store) == pytest.approx(reference(store, shipped_concepts()["people"]), abs=1e-5)
+    assert scores_of(store) == pytest.approx(reference(store, shipped_ensemble("people")), abs=1e-5)
 
 
 def test_another_threshold_computes_nothing(store: EncoderStore) -> None:
@@ -229,16 +198,6 @@ def test_without_a_tower_there_is_one_sentence(store: EncoderStore) -> None:
     assert score(store.refreshed(), [PEOPLE], no_tower).parts_scored == 2
 
 
-def killing(at: int) -> Callable[[int, int], None]:
-    """A progress call that ends the process after so many parts."""
-
-    def on_part(done: int, _every: int) -> None:
-        if done == at:
-            raise Killed
-
-    return on_part
-
-
 def test_killed_in_the_middle_it_continues(store: EncoderStore) -> None:
     """Killed after the first part, the next run computes the other, and the answer is that of an undisturbed run."""
     with pytest.raises(Killed):
@@ -258,7 +217,7 @@ def test_a_second_process_is_not_undone(store: EncoderStore) -> None:
         if done == 1:
             run(store, MASK)
 
-    run(store, other := Concept("night", ("at night",), ("at noon",)), on_part=second)
+    run(store, other := Ensemble("night", ("at night",), ("at noon",)), on_part=second)
     assert {scored.names for scored in read_sets(store.refreshed())} >= {("mask", "night")}
     assert scores_of(store, "mask") == pytest.approx(reference(store, MASK), abs=1e-5)
     run(store, MASK, other)
@@ -273,7 +232,7 @@ def test_a_set_that_is_replaced_meanwhile_is_computed(store: EncoderStore) -> No
         if done == 1:
             run(store, MASK)
 
-    night = Concept("night", ("at night",), ("at noon",))
+    night = Ensemble("night", ("at night",), ("at noon",))
     report = run(store, night, on_part=second)
     assert report.parts_scored == 2
     run(store, MASK, night)
@@ -352,7 +311,7 @@ def test_a_set_is_named_after_its_content() -> None:
     """The order of concepts, their thresholds and descriptions do not change a set's id; prompts and names do."""
     base = set_of([PEOPLE, MASK]).set_id
     assert set_of([MASK, dataclasses.replace(PEOPLE, threshold=0.1)]).set_id == base
-    others: Mapping[str, Concept] = {
+    others: dict[str, Concept] = {
         "prompts": other_wording(PEOPLE),
         "name": dataclasses.replace(PEOPLE, name="persons"),
     }

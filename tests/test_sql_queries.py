@@ -14,72 +14,50 @@ import pyarrow as pa
 import pytest
 
 import sql
-from store.schema import LISTING, THUMBNAILS, images_schema, prompts_schema, scores_schema
-from tests.sql_cases import VIEWS_AND_SCORES, Case, Row, outcomes
+from store.schema import LISTING, MEASUREMENTS, THUMBNAILS, images_schema, prompts_schema, scores_schema
+from tests.sql_cases import VIEWS_AND_SCORES, Case, outcomes
+from tests.sql_cases_apply import APPLY, APPLY_SCHEMAS, ORDERED_APPLY
+from tests.sql_cases_asking import ASKING, ASKING_SCHEMAS
+from tests.sql_cases_confirm import CONFIRM
+from tests.sql_cases_duplicates import DUPLICATE_SCHEMAS, DUPLICATES, ORDERED_DUPLICATES
+from tests.sql_cases_import import IMPORTS
+from tests.sql_cases_rules import ORDERED_RULES as ORDERED_POLICIES
+from tests.sql_cases_rules import RULE_SCHEMAS, RULES_AND_MANIFESTS
+from tests.sql_cases_sweep import SWEEP_SCHEMAS, SWEEPS
 from tests.stores import NOON, listed
 
 IMAGES = images_schema(2)
 SCHEMAS = {
-    **dict.fromkeys(["image_rows", "images", "current_images", "part"], IMAGES),
+    **dict.fromkeys(["image_rows", "images", "part"], IMAGES),
     **dict.fromkeys(["listing_rows", "current_objects"], LISTING),
-    **dict.fromkeys(["score_rows", "scores"], scores_schema(["people"])),
+    "score_rows": scores_schema(["people"]),
+    **APPLY_SCHEMAS,
+    **ASKING_SCHEMAS,
+    **dict.fromkeys(["measurement_rows", "measurements"], MEASUREMENTS),
+    "measured": pa.schema({"image_id": pa.uuid(), "owlv2_person": pa.float32()}),
+    "one_score": pa.schema({"image_id": pa.uuid(), "score": pa.float32()}),
     "thumbnail_rows": THUMBNAILS,
     "prompt_rows": prompts_schema(2),
     "superseded": pa.schema({"image_id": pa.uuid(), "run_id": pa.string()}),
-    "scored": pa.schema({"score": pa.float32()}),
-    "rules": pa.schema({"number": pa.int32(), "rule": pa.string()}),
-    "matches": pa.schema({"image_id": pa.uuid(), "rule_number": pa.int32()}),
-    "decisions": pa.schema(
-        {
-            "image_id": pa.uuid(),
-            "uri": pa.string(),
-            "rule_number": pa.int32(),
-            "rule": pa.string(),
-            "decision": pa.string(),
-        }
-    ),
+    **DUPLICATE_SCHEMAS,
+    **SWEEP_SCHEMAS,
+    **RULE_SCHEMAS,
 }
-
-
-def decided(image_id: int, decision: str, rule_number: int | None = None) -> Row:
-    """A row of `decisions`."""
-    rule = f"rule {rule_number}" if rule_number else None
-    return {"image_id": image_id, "decision": decision, "rule_number": rule_number, "rule": rule}
-
 
 SOUND_ID = {"image_id": listed("in/a.jpg").image_id.int, "uri": "s3://photos/in/a.jpg", "revision": "e1"}
 
-MANIFEST: dict[str, list[Row]] = {
-    "decisions": [decided(1, "remove", 1), decided(2, "remove", 2), decided(3, "keep"), decided(4, "error")],
-    "current_images": [{"image_id": i, "uri": f"u{9 - i}", "key": f"k{i}"} for i in (1, 2, 3, 4)],
-    "scores": [{"image_id": 1, "people": 0.5}],
-}
-
 CASES = [
     *VIEWS_AND_SCORES,
-    Case(
-        "rules/sweep",
-        "equality removes, at both ends and between",
-        {"scored": [{"score": s} for s in (0.0, 0.25, 0.5, 0.5, 0.74, 1.0)]},
-        [
-            {"threshold": 0.0, "removed": 6, "kept": 0, "removed_share": 1.0},
-            {"threshold": 0.25, "removed": 5, "kept": 1, "removed_share": 0.833333},
-            {"threshold": 0.5, "removed": 4, "kept": 2, "removed_share": 0.666667},
-            {"threshold": 0.75, "removed": 1, "kept": 5, "removed_share": 0.166667},
-            {"threshold": 1.0, "removed": 1, "kept": 5, "removed_share": 0.166667},
-        ],
-        {"steps": 4},
-    ),
-    Case(
-        "rules/sweep",
-        "where nothing is scored there is no share",
-        {"scored": []},
-        [{"threshold": t, "removed": 0, "kept": 0, "removed_share": None} for t in (0.0, 1.0)],
-        {"steps": 1},
-    ),
+    *APPLY,
+    *ASKING,
+    *CONFIRM,
+    *DUPLICATES,
+    *IMPORTS,
+    *SWEEPS,
+    *RULES_AND_MANIFESTS,
     Case(
         "rules/candidates",
-        "a rule may ask about embedded images, with their scores where there are any",
+        "a rule may ask about embedded images, with their scores and what was seen, where there are any",
         {
             "current_images": [
                 {"image_id": 1, "uri": "u1", "status": "embedded", "width_px": 5},
@@ -88,86 +66,11 @@ CASES = [
                 {"image_id": 4, "uri": "u4", "status": "pending"},
             ],
             "scores": [{"image_id": 1, "uri": "u1", "people": 0.5}],
+            "measured": [{"image_id": 2, "owlv2_person": 0.25}],
         },
         [
-            {"image_id": 1, "uri": "u1", "width_px": 5, "people": 0.5},
-            {"image_id": 2, "uri": "u2", "width_px": None, "people": None},
-        ],
-    ),
-    Case(
-        "rules/decisions",
-        "what is not embedded is an error, what a rule holds for is removed by it, the rest is kept",
-        {
-            "current_images": [
-                {"image_id": 1, "uri": "u1", "status": "embedded"},
-                {"image_id": 2, "uri": "u2", "status": "embedded"},
-                {"image_id": 3, "uri": "u3", "status": "failed"},
-                {"image_id": 4, "uri": "u4", "status": "pending"},
-                {"image_id": 5, "uri": "u5", "status": "not_an_image"},
-            ],
-            "matches": [{"image_id": 1, "rule_number": 2}, {"image_id": 2, "rule_number": None}],
-            "rules": [{"number": 1, "rule": "a"}, {"number": 2, "rule": "b"}],
-        },
-        [
-            {"image_id": 1, "uri": "u1", "rule_number": 2, "rule": "b", "decision": "remove"},
-            {"image_id": 2, "uri": "u2", "rule_number": None, "rule": None, "decision": "keep"},
-            {"image_id": 3, "uri": "u3", "rule_number": None, "rule": None, "decision": "error"},
-            {"image_id": 4, "uri": "u4", "rule_number": None, "rule": None, "decision": "error"},
-            {"image_id": 5, "uri": "u5", "rule_number": None, "rule": None, "decision": "error"},
-        ],
-    ),
-    Case(
-        "deliver/counts",
-        "what was decided is counted beside what is listed",
-        {
-            "decisions": [decided(1, "remove", 1), decided(2, "keep"), decided(3, "error"), decided(4, "error")],
-            "current_images": [{"status": "pending"}, {"status": "embedded"}],
-            "current_objects": [{"uri": "u1"}, {"uri": "u2"}, {"uri": "u2"}],
-        },
-        [{"removed": 1, "kept": 1, "errors": 2, "pending": 1, "listed": 3, "distinct_uris": 2}],
-    ),
-    Case(
-        "deliver/rule_counts",
-        "every rule is there, in its order, with what it was the first to remove",
-        {
-            "rules": [{"number": 2, "rule": "rule 2"}, {"number": 1, "rule": "rule 1"}],
-            "decisions": [decided(1, "remove", 1), decided(2, "remove", 1), decided(3, "keep")],
-        },
-        [{"number": 1, "rule": "rule 1", "removed": 2}, {"number": 2, "rule": "rule 2", "removed": 0}],
-    ),
-    Case(
-        "deliver/images",
-        "what is removed, by URI, with its scores and the rule",
-        MANIFEST,
-        [
-            {"uri": "u7", "key": "k2", "people": None, "rule": "rule 2"},
-            {"uri": "u8", "key": "k1", "people": 0.5, "rule": "rule 1"},
-        ],
-        {"decision": "remove"},
-    ),
-    Case(
-        "deliver/images",
-        "what is kept has no rule",
-        MANIFEST,
-        [{"uri": "u6", "key": "k3", "people": None, "rule": None}],
-        {"decision": "keep"},
-    ),
-    Case(
-        "deliver/errors",
-        "what could not be decided, by URI, with its reason",
-        {
-            "decisions": [decided(1, "error"), decided(2, "error"), decided(3, "error"), decided(4, "keep")],
-            "current_images": [
-                {"image_id": 1, "uri": "u3", "status": "failed", "error_code": "empty", "error_detail": "0 bytes"},
-                {"image_id": 2, "uri": "u2", "status": "pending"},
-                {"image_id": 3, "uri": "u1", "status": "not_an_image"},
-                {"image_id": 4, "uri": "u4", "status": "embedded"},
-            ],
-        },
-        [
-            {"uri": "u1", "status": "not_an_image", "error_code": None, "error_detail": None},
-            {"uri": "u2", "status": "pending", "error_code": "not_read_yet", "error_detail": None},
-            {"uri": "u3", "status": "failed", "error_code": "empty", "error_detail": "0 bytes"},
+            {"image_id": 1, "uri": "u1", "width_px": 5, "people": 0.5, "owlv2_person": None},
+            {"image_id": 2, "uri": "u2", "width_px": None, "people": None, "owlv2_person": 0.25},
         ],
     ),
     Case(
@@ -300,7 +203,10 @@ CASES = [
     ),
 ]
 
-ORDERED = {"rules/sweep", *(name for folder in ("deliver", "status") for name in sql.names(folder))}
+ORDERED_FOLDERS = ("asking", "cookbook", "deliver", "macros", "status")
+ORDERED_RULES = {"rules/band", "rules/sweep", "rules/sweep_grid", "rules/sweep_groups"}
+ORDERED = {*ORDERED_APPLY, *ORDERED_DUPLICATES, *ORDERED_RULES, *ORDERED_POLICIES}
+ORDERED |= {name for folder in ORDERED_FOLDERS for name in sql.names(folder)}
 
 
 @pytest.fixture
@@ -316,14 +222,19 @@ def answer(connection: duckdb.DuckDBPyConnection, case: Case) -> list[dict[str, 
     """What the query answers over the given tables; for one that creates something, what this holds."""
     for name, rows in case.given.items():
         fields = [f.with_nullable(nullable=True) for f in SCHEMAS[name]]
-        lists = [pa.field(f.name, pa.list_(pa.float32())) if pa.types.is_nested(f.type) else f for f in fields]
+        lists = [pa.field(f.name, pa.list_(pa.float32())) if pa.types.is_fixed_size_list(f.type) else f for f in fields]
         connection.from_arrow(pa.schema(lists).empty_table()).create(name)
         for row in rows:
             values = {**row, **({"image_id": uuid.UUID(int=row["image_id"])} if "image_id" in row else {})}
             columns, marks = ", ".join(values), ", ".join(f"${column}" for column in values)
             connection.execute(f"insert into {name} ({columns}) values ({marks})", values)  # noqa: S608
     text, parameters = sql.load(case.query), dict(case.parameters)
-    if created := re.search(r"^create (?:or replace )?(?:temp )?(?:view|table) (\w+) as", text, re.MULTILINE):
+    for macro in sql.names("macros"):
+        if f"{macro.rpartition('/')[2]}(" in text:
+            connection.execute(sql.load(macro))
+    if case.ask:
+        relation = connection.sql(case.ask)
+    elif created := re.search(r"^create (?:or replace )?(?:temp )?(?:view|table) (\w+) as", text, re.MULTILINE):
         connection.execute(text, parameters)
         relation = connection.table(created[1])
     else:

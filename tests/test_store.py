@@ -75,7 +75,16 @@ facts = st.builds(ImageFacts, sides, sides, texts, texts, exif_orientation=st.no
 vectors = st.integers(0, 2**32).map(lambda seed: unit(str(seed)).astype(np.float16))
 image_rows = st.one_of(
     st.builds(
-        ImageRow, objects, st.just(EMBEDDED), times, facts, st.none() | texts, texts, vectors, st.none() | st.binary()
+        ImageRow,
+        objects,
+        st.just(EMBEDDED),
+        times,
+        facts,
+        st.none() | texts,
+        texts,
+        st.none() | texts,
+        vectors,
+        st.none() | st.binary(),
     ),
     st.builds(
         ImageRow,

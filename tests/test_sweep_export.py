@@ -41,7 +41,7 @@ from tests.stores import (
 if TYPE_CHECKING:
     from tests.servers import S3Server
 
-CSVS = ("removed.csv", "kept.csv", "errors.csv")
+CSVS = ("removed.csv", "kept.csv", "quarantined.csv", "errors.csv")
 STEPS = [k / 100 for k in range(101)]
 ON_STEPS = [np.float32(t) for t in STEPS]
 BESIDE_STEPS = [np.nextafter(t, np.float32(end)) for t in ON_STEPS for end in (0, 1)]
@@ -94,7 +94,7 @@ def test_threshold_up_means_removed_down(scores: list[float], one: float, other:
     with TemporaryDirectory() as folder:
         store = scored_store(Path(folder, "store"), scores)
         sweep = {f"{s['threshold']:.2f}": s["removed"] for s in ask(store).sweep("people").to_pylist()}
-        runs = [ask(store).export(f"{folder}/run{k}", [f"people >= {t}"]) for k, t in enumerate((low, high))]
+        runs = [ask(store).export(f"{folder}/run{k}", remove=[f"people >= {t}"]) for k, t in enumerate((low, high))]
         removed = [removed_keys(run.place, "removed.csv") for run in runs]
     assert removed[1] <= removed[0]
     assert [len(found) for found in removed] == [sweep[f"{low:.2f}"], sweep[f"{high:.2f}"]]
@@ -133,7 +133,7 @@ def test_every_object_stands_in_one_manifest(tmp_path: Path) -> None:
     """Removed, kept and errors share no object, and together they are what the source holds; pending is an error."""
     store = small_store(tmp_path / "store", pending=["late1.jpg", "late2.jpg"])
     store = put_scores(store, {"people": {f"in/{k:02}.jpg": k / 12 for k in range(12)}})
-    run = ask(store).export(str(tmp_path / "run"), ["people >= 0.5"])
+    run = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.5"])
     assert (run.removed, run.kept, run.errors, run.pending, run.listed) == (6, 6, 4, 2, 16)
     assert removed_keys(run.place, "removed.csv") == {f"{k:02}.jpg" for k in range(6, 12)}
     assert removed_keys(run.place, "kept.csv") == {f"{k:02}.jpg" for k in range(6)}
@@ -147,10 +147,11 @@ def test_every_object_stands_in_one_manifest(tmp_path: Path) -> None:
 
 
 def test_manifests_hold_metadata_and_scores(store: EncoderStore, tmp_path: Path) -> None:
-    """A row says where the image lies, what it is, its score and the rule that decided."""
-    run = ask(store).export(str(tmp_path / "run"), ["people >= 0.9"])
+    """A row says where the image lies, what it is, its scores, the rule that decided, and by what."""
+    run = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.9"])
     (row,) = read_csv(Path(run.place, "removed.csv"))
     assert float(row.pop("people")) == np.float32(11 / 12)
+    assert float(row.pop("score")) == pytest.approx(11 / 12, abs=1e-7)
     last_modified = datetime.fromisoformat(row.pop("last_modified"))
     assert last_modified == listed("in/11.jpg").last_modified
     assert row == {
@@ -159,18 +160,25 @@ def test_manifests_hold_metadata_and_scores(store: EncoderStore, tmp_path: Path)
         "key": "in/11.jpg",
         "version_id": "",
         "etag": "e1",
+        "revision": "",
         "size_bytes": "1000",
         "sha256": hashlib.sha256(b"s3://photos/in/11.jpg").hexdigest(),
         "width_px": "640",
         "height_px": "480",
         "format": "JPEG",
         "rule": "people >= 0.9",
+        "reason": "people >= 0.9",
+        "attribute": "people",
+        "operator": ">=",
+        "threshold": "0.9",
+        "group_name": "",
+        "quarantine": "",
     }
 
 
 def test_the_same_store_and_rules_give_the_same_bytes(store: EncoderStore, tmp_path: Path) -> None:
     """Two exports differ in their run_id and time and in nothing else."""
-    runs = [ask(store).export(str(tmp_path / name), ["people >= 0.5", "width_px < 100"]) for name in ("a", "b")]
+    runs = [ask(store).export(str(tmp_path / name), remove=["people >= 0.5", "width_px < 100"]) for name in ("a", "b")]
     first, second = (files_of(Path(run.place)) for run in runs)
     assert set(first) == {*CSVS, "run_metadata.json"}
     metadata = [json.loads(files.pop("run_metadata.json")) for files in (first, second)]
@@ -197,7 +205,7 @@ ODD = [
 def test_odd_keys_survive_csv(tmp_path: Path) -> None:
     """A key with line breaks, commas, quotes or any letters is read from the CSV as it is in the bucket."""
     store = put_scores(small_store(tmp_path / "store", [*ODD, "=1+1.jpg", "NULL"]), {"people": {}})
-    run = ask(store).export(str(tmp_path / "run"), ["uri like '%,%'"])
+    run = ask(store).export(str(tmp_path / "run"), remove=["uri like '%,%'"])
     assert removed_keys(run.place, "removed.csv") == {"a,comma.jpg"}
     assert removed_keys(run.place, "kept.csv") == {*ODD, "=1+1.jpg", "NULL"} - {"a,comma.jpg"}
 
@@ -206,13 +214,13 @@ def test_a_run_is_never_overwritten(store: EncoderStore, tmp_path: Path) -> None
     """A folder that holds anything is refused and keeps what it holds; an empty one is used."""
     place = tmp_path / "run"
     place.mkdir()
-    run = ask(store).export(str(place), ["people >= 0.5"])
+    run = ask(store).export(str(place), remove=["people >= 0.5"])
     before = files_of(place)
     with pytest.raises(RunExists, match="never overwritten"):
-        ask(store).export(run.place, ["people >= 0.1"])
+        ask(store).export(run.place, remove=["people >= 0.1"])
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunExists):
-        ask(store).export(str(tmp_path / "file"), ["people >= 0.1"])
+        ask(store).export(str(tmp_path / "file"), remove=["people >= 0.1"])
     assert files_of(place) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "run", "store"]
 
@@ -234,14 +242,14 @@ def test_nothing_is_visible_where_counts_differ(
     """Where the manifests would not be what the sources hold, an error says the numbers, and no folder is left."""
     spoil(store)
     with pytest.raises(CountsDiffer, match=r"Removed .* \+ kept .* \+ errors .*14.*clipsieve verify"):
-        ask(store).export(str(tmp_path / "run"), ["width_px > 5"])
+        ask(store).export(str(tmp_path / "run"), remove=["width_px > 5"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
 def test_the_metadata_says_how_the_run_came_about(store: EncoderStore, tmp_path: Path) -> None:
     """run_metadata.json names model, weights, prompts, thresholds, counts, version, store state, time and hashes."""
     start = datetime.now(UTC).replace(microsecond=0)
-    run = ask(store).export(str(tmp_path / "run"), ["people >= 0.5", "width_px < 5"])
+    run = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.5", "width_px < 5"])
     record: dict[str, Any] = json.loads((tmp_path / "run" / "run_metadata.json").read_bytes())
     (scored,) = read_sets(store)
     assert record["run_id"] == run.run_id
@@ -251,10 +259,12 @@ def test_the_metadata_says_how_the_run_came_about(store: EncoderStore, tmp_path:
     assert record["encoder"] == json.loads(store.encoder.to_json())
     assert record["encoder"]["weights_sha256"] == "b" * 64
     assert record["warning"] is None
-    assert record["counts"] == {"listed": 14, "removed": 6, "kept": 6, "errors": 2, "pending": 0}
-    assert record["rules"] == [
-        {"number": 1, "rule": "people >= 0.5", "removed": 6},
-        {"number": 2, "rule": "width_px < 5", "removed": 0},
+    assert record["counts"] == {"listed": 14, "removed": 6, "kept": 6, "quarantined": {}, "errors": 2, "pending": 0}
+    assert record["sources"] == [SOURCE]
+    assert (record["policy"], record["tables"]) == ({"name": "--remove", "sha256": None, "text": None}, [])
+    assert [(rule["rule"], rule["action"], rule["decides"]) for rule in record["rules"]] == [
+        ("people >= 0.5", "remove", 6),
+        ("width_px < 5", "remove", 0),
     ]
     assert record["concepts"] == [json.loads(json.dumps({**PEOPLE.to_record(), "used_by_a_rule": True}))]
     state = record["store_state"]
@@ -269,7 +279,7 @@ def test_the_store_state_changes_with_the_store(store: EncoderStore, tmp_path: P
     """The hash of the store's state is the same as long as nothing is added, and another with every part."""
 
     def state(name: str) -> str:
-        run = ask(store).export(str(tmp_path / name), ["width_px > 5"])
+        run = ask(store).export(str(tmp_path / name), remove=["width_px > 5"])
         found: str = json.loads(Path(run.place, "run_metadata.json").read_bytes())["store_state"]["sha256"]
         return found
 
@@ -281,24 +291,24 @@ def test_the_store_state_changes_with_the_store(store: EncoderStore, tmp_path: P
 @pytest.mark.parametrize("s3", ["moto"], indirect=True)
 def test_a_run_on_s3(store: EncoderStore, tmp_path: Path, s3: "S3Server", bucket: str) -> None:
     """On S3 the same bytes arrive as in a folder, the metadata last, and an occupied prefix is refused."""
-    local = ask(store).export(str(tmp_path / "run"), ["people >= 0.5"])
+    local = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.5"])
     place = f"s3://{bucket}/runs/one"
-    run = ask(store).export(place, ["people >= 0.5"])
+    run = ask(store).export(place, remove=["people >= 0.5"])
     assert (run.place, run.removed, run.listed) == (place, local.removed, local.listed)
     there = locate(place, S3Options())
     assert [entry.name for entry in there.files()] == sorted([*CSVS, "run_metadata.json"])
     for name in CSVS:
         assert there.read(name) == (tmp_path / "run" / name).read_bytes()
     with pytest.raises(RunExists):
-        ask(store).export(place, ["people >= 0.1"])
+        ask(store).export(place, remove=["people >= 0.1"])
     with pytest.raises(LocationError, match="bucket's name"):
-        ask(store).export("s3://no-such-bucket-here/run", ["people >= 0.5"])
+        ask(store).export("s3://no-such-bucket-here/run", remove=["people >= 0.5"])
 
 
 def test_what_was_deleted_at_the_source_is_in_no_manifest(store: EncoderStore, tmp_path: Path) -> None:
     """A newer listing without an object takes it out of all manifests; its row stays in the store."""
     list_source(store, [listed(f"in/{k:02}.jpg") for k in range(3)], number=2)
-    run = ask(store).export(str(tmp_path / "run"), ["people >= 0.1"])
+    run = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.1"])
     assert (run.removed, run.kept, run.errors, run.listed) == (1, 2, 0, 3)
     assert ask(store).status().no_longer_listed == 11
     assert store.refreshed().newest_run() == run_id(2)

@@ -59,7 +59,7 @@ class Store(Protocol):
     def sql(self, query: str) -> Table:
         """Answer a query."""
 
-    def export(self, to: str, remove: tuple[str, ...]) -> Run:
+    def export(self, to: str, *, remove: tuple[str, ...]) -> Run:
         """Write the manifests."""
 
     def verify(self) -> Report:
@@ -111,7 +111,7 @@ def demo(front: FrontDoor, folder: Path, pictures: int) -> None:
     with _step("sweep", "101 thresholds of people"):
         swept = {round(row["threshold"], 2): int(row["removed"]) for row in opened.sweep("people", 100).to_pylist()}
     with _step("export", " | ".join(RULES)):
-        written = opened.export(str(run), RULES)
+        written = opened.export(str(run), remove=RULES)
     with _step("verify", "every part read again"):
         sound = opened.verify().sound
     with _step("look", "a contact sheet"):

@@ -12,7 +12,7 @@ Importing this package loads neither torch nor open_clip; the first call that ne
 """
 
 from embed.encoders.spec import EncoderSpec, list_encoders, parse_encoder
-from embed.encoders.towers import ImageTower, TextTower, Towers, load_text_tower, load_towers
+from embed.encoders.towers import ImageTower, TextTower, Towers, load_image_tower, load_text_tower, load_towers
 
 __all__ = [
     "EncoderSpec",
@@ -20,6 +20,7 @@ __all__ = [
     "TextTower",
     "Towers",
     "list_encoders",
+    "load_image_tower",
     "load_text_tower",
     "load_towers",
     "parse_encoder",

@@ -49,6 +49,11 @@ def choose_precision(wanted: str, device: "Device") -> str:
     return wanted
 
 
+def nearest_precision(wanted: str, device: "Device") -> str:
+    """Return `wanted` where this device multiplies in it as fast as it can, else fp32, which rounds least."""
+    return wanted if wanted == _best_precision(device) else "fp32"
+
+
 def dtype_of(precision: str) -> "DType":
     """Return torch's dtype for one of PRECISIONS."""
     torch = import_torch()

@@ -16,8 +16,7 @@ def describe(spec: EncoderSpec, loaded: LoadedModel, precision: str) -> Encoder:
     """Return the record of a model that is still in float32, as its vectors will be made in `precision`."""
     import PIL  # noqa: PLC0415 - optional, as everything of pass 1
 
-    from embed.decode import DECODE_MODE  # noqa: PLC0415 - as above
-
+    preprocessing, decode_mode = describe_pixels(loaded.model)
     return Encoder(
         model_name=spec.model_name,
         pretrained=loaded.pretrained,
@@ -29,10 +28,17 @@ def describe(spec: EncoderSpec, loaded: LoadedModel, precision: str) -> Encoder:
         embedding_dim=int(loaded.config["embed_dim"]),
         logit_scale=logit_scale(loaded.model),
         precision=precision,
-        preprocessing=json.loads(json.dumps(loaded.model.visual.preprocess_cfg)),  # JSON has lists, no tuples
-        decode_mode=DECODE_MODE,
+        preprocessing=preprocessing,
+        decode_mode=decode_mode,
         open_clip_version=import_open_clip().__version__,
     )
+
+
+def describe_pixels(model: Model) -> tuple[dict[str, Any], str]:
+    """Return how pixels are prepared: open_clip's own settings, and the name of how bytes become pixels before it."""
+    from embed.decode import DECODE_MODE  # noqa: PLC0415 - needs Pillow, which is optional
+
+    return json.loads(json.dumps(model.visual.preprocess_cfg)), DECODE_MODE  # JSON has lists, no tuples
 
 
 def architecture_sha256(config: Mapping[str, Any]) -> str:

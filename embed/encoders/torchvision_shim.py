@@ -1,4 +1,4 @@
-"""The only door to torch and open_clip: they load at first use, quietly, and torchvision's known fault is mended."""
+"""The only door to torch, open_clip and transformers: they load late, quietly, and with torchvision's fault mended."""
 
 import importlib
 import logging
@@ -34,6 +34,15 @@ def import_open_clip() -> ModuleType:
     with _LOCK, quiet():
         _import_torchvision(torch)
         return _import("open_clip")
+
+
+@cache
+def import_transformers() -> ModuleType:
+    """Return transformers with a torchvision that loads; raise MissingExtra where one of them is not installed."""
+    torch = import_torch()
+    with _LOCK, quiet():
+        _import_torchvision(torch)
+        return _import("transformers")
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embed.encoders.device import choose_device, choose_precision, device_label, dtype_of
-from embed.encoders.identity import architecture_sha256, describe, weights_sha256
+from embed.encoders.device import choose_device, choose_precision, device_label, dtype_of, nearest_precision
+from embed.encoders.identity import architecture_sha256, describe, describe_pixels, weights_sha256
 from embed.encoders.model import LoadedModel, Model, load_model
 from embed.encoders.spec import DEMO, EncoderSpec, parse_encoder
 from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
@@ -139,8 +139,9 @@ def load_towers(spec: EncoderSpec, *, device: str = "auto", precision: str = "au
 def load_text_tower(encoder: Encoder, spec: EncoderSpec | None = None) -> TextTower:
     """Load, on the CPU, the text tower of the encoder that a store holds; `spec` says where, if the record cannot.
 
-    Raises WrongEncoder where the weights or the architecture found are not the store's, UsageError where the weights
-    were a local file and `spec` is missing, and whatever `load_towers` raises for weights.
+    Raises WrongEncoder where the weights or the architecture found are not the store's (of imported vectors only the
+    dimension is known), UsageError where the weights were a local file and `spec` is missing, and whatever
+    `load_towers` raises for weights.
     """
     loaded = load_model(spec or _spec_of(encoder))
     _verify(encoder, loaded)
@@ -148,8 +149,23 @@ def load_text_tower(encoder: Encoder, spec: EncoderSpec | None = None) -> TextTo
     return TextTower(loaded, import_torch().device("cpu"))
 
 
+def load_image_tower(encoder: Encoder, spec: EncoderSpec | None = None) -> ImageTower:
+    """Load, on the CPU, the image tower of the encoder that a store holds; `spec` says where, if the record cannot.
+
+    It runs in the store's precision where this CPU is made for it, else in float32: a difference of rounding.
+    Raises what `load_text_tower` raises, and WrongEncoder where pixels are prepared in another way than the store's.
+    """
+    loaded = load_model(spec or _spec_of(encoder))
+    _verify(encoder, loaded)
+    _verify_pixels(encoder, loaded)
+    device = import_torch().device("cpu")
+    return ImageTower(loaded, device, nearest_precision(encoder.precision, device))
+
+
 def _spec_of(encoder: Encoder) -> EncoderSpec:
     name = encoder.model_name
+    if encoder.imported:
+        return parse_encoder(f"hf-hub:{name}" if encoder.pretrained == "hf-hub" else f"{name}/{encoder.pretrained}")
     if name == DEMO:
         return parse_encoder(DEMO)
     if encoder.weights_origin == "pretrained":
@@ -168,6 +184,9 @@ def _spec_of(encoder: Encoder) -> EncoderSpec:
 
 
 def _verify(encoder: Encoder, loaded: LoadedModel) -> None:
+    if encoder.imported:
+        _verify_dimension(encoder, int(loaded.config["embed_dim"]))
+        return
     found = {
         "weights": (encoder.weights_sha256, weights_sha256(loaded.model.state_dict())),
         "architecture": (encoder.architecture_sha256, architecture_sha256(loaded.config)),
@@ -181,6 +200,30 @@ def _verify(encoder: Encoder, loaded: LoadedModel) -> None:
             f"The {' and '.join(differing)} found for {encoder.model_name} ({encoder.pretrained}) are not the store's.",
             f"Vectors of two encoders cannot be compared.{random}",
             f"Give the weights that made {encoder.encoder_id}, with --encoder.",
+        )
+
+
+def _verify_dimension(encoder: Encoder, dim: int) -> None:
+    """Raise where a model cannot have made imported vectors; that it has made them, nobody can verify."""
+    if dim != encoder.embedding_dim:
+        raise WrongEncoder(
+            f"{encoder.model_name} ({encoder.pretrained}) makes vectors of {dim} dimensions, and the store's have "
+            f"{encoder.embedding_dim}.",
+            "They were imported under a name that is not theirs.",
+            "Import them again under the right one, into a new store.",
+        )
+
+
+def _verify_pixels(encoder: Encoder, loaded: LoadedModel) -> None:
+    if encoder.imported:
+        return
+    ours = describe_pixels(loaded.model)
+    if ours != (encoder.preprocessing, encoder.decode_mode):
+        raise WrongEncoder(
+            f"The store's images were prepared in another way: {encoder.preprocessing} after {encoder.decode_mode!r}, "
+            f"here {ours[0]} after {ours[1]!r}.",
+            "Vectors of two encoders cannot be compared.",
+            "Ask with an image that the store holds: its vector is there already.",
         )
 
 

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from embed.sources.read import Fetched, ReadFailed, refuse_large
 from store.errors import SourceError
 from store.records import ErrorCode, SourceObject
-from store.s3 import BodyBrokeOff, S3Failure, S3Options, Unreachable, error_code, get_object, refused, split_uri
+from store.s3 import (
+    BodyBrokeOff,
+    S3Failure,
+    S3Options,
+    Unreachable,
+    error_code,
+    get_object,
+    missing_permission,
+    refused,
+    split_uri,
+)
 
 READERS = 32
 """Requests in flight: at 50 ms each, 640 objects/s."""
@@ -74,7 +84,8 @@ class S3Source:
     def _at_fault(self, wanted: SourceObject, error: Exception) -> ReadFailed | SourceError:
         code = error_code(error)
         if code in _OBJECT_AT_FAULT:
-            return ReadFailed(_OBJECT_AT_FAULT[code], f"S3 answered {code}")
+            missing = missing_permission(error)
+            return ReadFailed(_OBJECT_AT_FAULT[code], f"S3 answered {code}{f'; it needs {missing}' if missing else ''}")
         if code in _SERVICE_AT_FAULT or isinstance(error, (Unreachable, *BodyBrokeOff)):
             return ReadFailed(ErrorCode.READ_FAILED, f"{code} after every retry")
         return SourceError(str(refused("read", wanted.uri, error)))

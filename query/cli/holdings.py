@@ -12,6 +12,7 @@ from query.cli.common import format_option, on_store
 from query.output import megabytes, print_table, show
 from query.session import Session
 from query.status import Status
+from store.encoder import IMPORTED
 
 
 @click.command()
@@ -46,10 +47,7 @@ def _show_status(found: Status) -> None:
     rows = [
         ["store", found.store],
         ["encoder", encoder["encoder_id"] + ("  (RANDOM WEIGHTS)" if encoder["random_weights"] else "")],
-        [
-            "",
-            f"{encoder['embedding_dim']} dimensions, {encoder['precision']}, open_clip {encoder['open_clip_version']}",
-        ],
+        ["", f"{encoder['embedding_dim']} dimensions, {_made(encoder)}"],
         ["images", f"{found.images_recorded:,} recorded in {found.parts:,} parts"],
         ["size", f"{megabytes(sum(found.size_bytes.values()))}: {sizes}"],
     ]
@@ -66,8 +64,15 @@ def _show_status(found: Status) -> None:
     _show_records(found.sources, "\nSources")
     _show_records(found.errors, "\nFailed images")
     _show_records(found.scores, "\nScores")
+    _show_records(found.measurements, "\nLooked at a second time")
     if not found.sources:
         click.echo("\nNo source has been listed to its end yet: run the same `clipsieve embed` again.")
+
+
+def _made(encoder: Mapping[str, Any]) -> str:
+    if encoder["weights_origin"] == IMPORTED:
+        return "made elsewhere and imported"
+    return f"{encoder['precision']}, open_clip {encoder['open_clip_version']}"
 
 
 def _show_records(records: Sequence[Mapping[str, Any]], title: str) -> None:

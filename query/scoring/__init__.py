@@ -1,1 +1,1 @@
-"""From prompts to cached scores: what a concept is, its vector, and one column of scores for each."""
+"""From concepts to cached scores: what a concept is, what its scores are computed from, and a column for each."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from query.scoring.concepts import Concept
+from query.scoring.kinds import Concept, from_record
 from store.errors import StoreDamaged
 from store.layout import EncoderStore
 
@@ -78,7 +78,7 @@ def _read_set(store: EncoderStore, set_id: str, existing: set[str]) -> ScoreSet:
     name = f"scores/{set_id}/set.json"
     try:
         record = json.loads(store.location.read(name) or b"")
-        concepts = tuple(Concept.from_record(c) for c in record["concepts"])
+        concepts = tuple(from_record(c) for c in record["concepts"])
         created_at = str(record["created_at"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreDamaged(

@@ -1,18 +1,23 @@
--- What becomes of everything the sources hold. Failed, unreadable and pending objects are errors and meet no rule; an
--- embedded image is removed by the first rule that holds (true = removed), and kept where none does.
--- Grain: one row per object of the newest listings. Parameters: none. Reads the view `matches` (one row per embedded
--- image: image_id, and the number of the first rule that holds or null) and the view `rules` (number, rule).
-create or replace temp table decisions as
+-- What becomes of everything the sources hold, and why. Failed, unreadable and pending objects are errors and meet no
+-- rule; an embedded image is decided by the first rule that holds, and kept where none does. `attribute`, `score`,
+-- `operator` and `threshold` say what the rule rests on; of a quarantine, `score` is its group's.
+-- Grain: one row per object of the newest listings. Parameters: none. Reads `decided` (one row per image that a rule
+-- decides: image_id, rule_number, fact, score, group_name), `rules` and `facts`.
+create or replace temp view decisions as
 select
     c.image_id,
     c.uri,
-    matches.rule_number,
+    decided.rule_number,
     rules.rule,
-    case
-        when c.status != 'embedded' then 'error'
-        when matches.rule_number is not null then 'remove'
-        else 'keep'
-    end as decision
+    rules.reason,
+    facts.attribute,
+    decided.score,
+    facts.operator,
+    facts.threshold,
+    decided.group_name,
+    rules.quarantine,
+    case when c.status = 'embedded' then coalesce(rules.decision, 'keep') else 'error' end as decision
 from current_images as c
-left join matches using (image_id)
-left join rules on matches.rule_number = rules.number
+left join decided using (image_id)
+left join rules on decided.rule_number = rules.number
+left join facts using (fact)

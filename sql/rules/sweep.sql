@@ -1,53 +1,63 @@
--- How many images a rule `score >= threshold` would remove and keep at each threshold from 0 to 1; equality removes.
--- Grain: one row per threshold. Parameters: $steps, the number of steps between 0 and 1. Reads the view `scored`
--- (one row per embedded image, one column `score`), once, whatever the number of steps.
+-- How many images each of several thresholds would remove and keep. True = removed: `score >= threshold`, equality
+-- included, or where $below is true `score < threshold`, as a rule compares.
+-- Grain: one row per threshold. Parameters: $first, $step, $per, whole numbers: threshold number i is
+-- ($first + i * $step) / $per, since one division of FLOATs gives the very FLOAT that its decimal means; $steps, the
+-- number of the last threshold; $below. Reads the view `scored` (one row per image, one column `score`), once.
 with thresholds as (
     select
         i,
-        (i::double / $steps)::float as threshold
+        ($first + i * $step)::float / $per::float as threshold
     from range($steps + 1) as steps (i)
 ),
 
-guessed as (
+-- Between two whole parts of $per, only the one that is nearer to a score can lie on either side of it; for the others
+-- rounding does not matter.
+rounded as (
     select
         score,
-        floor(score::double * $steps)::bigint as guess
+        round(score * $per::float) as nearest
     from scored
-),
-
--- Rounding can put the guess one step off; the exact comparison below is the one that a rule makes.
-binned as (
-    select
-        case
-            when ((guess + 1)::double / $steps)::float <= score then guess + 1
-            when (guess::double / $steps)::float > score then guess - 1
-            else guess
-        end as last_removed_at
-    from guessed
 ),
 
 counted as (
     select
-        last_removed_at as i,
+        nearest - (score < nearest / $per::float)::float as reached,
         count(*) as images
-    from binned
-    group by last_removed_at
+    from rounded
+    group by reached
+),
+
+passed as (
+    select
+        greatest(-1, least($steps, floor((reached - $first) / $step)))::bigint as i,
+        sum(images) as images
+    from counted
+    group by i
 ),
 
 cumulated as (
     select
-        thresholds.threshold,
         thresholds.i,
-        sum(coalesce(counted.images, 0)) over (order by thresholds.i desc)::bigint as removed,
-        sum(coalesce(counted.images, 0)) over ()::bigint as embedded
+        thresholds.threshold,
+        (select sum(every.images) from passed as every)::bigint as images,
+        sum(coalesce(passed.images, 0)) over (order by thresholds.i desc)::bigint as at_least
     from thresholds
-    left join counted using (i)
+    left join passed using (i)
+),
+
+sided as (
+    select
+        i,
+        threshold,
+        coalesce(images, 0) as images,
+        case when $below then coalesce(images, 0) - at_least else at_least end as removed
+    from cumulated
 )
 
 select
     threshold,
     removed,
-    embedded - removed as kept,
-    round(removed / nullif(embedded, 0), 6) as removed_share
-from cumulated
+    images - removed as kept,
+    round(removed / nullif(images, 0), 6) as removed_share
+from sided
 order by i

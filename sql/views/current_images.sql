@@ -14,6 +14,7 @@ select
     o.size_bytes,
     o.last_modified,
     i.sha256,
+    i.pixels_sha256,
     i.width_px,
     i.height_px,
     i.format,

@@ -4,6 +4,7 @@ create temp table superseded as
 with repeated as (
     select image_id
     from image_rows
+    where (select count(distinct every.run_id) > 1 from image_rows as every) -- else no id need be read
     group by image_id
     having count(*) > 1
 ),

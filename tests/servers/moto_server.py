@@ -23,6 +23,9 @@ from werkzeug import Response
 from werkzeug.serving import make_server
 
 from tests.servers import S3Server
+from tests.servers.actions import Permission, permissions, read_objects
+from tests.servers.conditions import check_conditions, exists, is_tagged
+from tests.servers.policy import Policy
 from tests.servers.signature import Refused, SignedRequest, verify
 
 if TYPE_CHECKING:
@@ -42,15 +45,23 @@ class SeenRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class MotoServer(S3Server):
-    """A running moto: put functions into `faults`, read `requests`; both are emptied after each test."""
+    """A running moto: put functions into the faults, read what was asked; all of it is emptied after each test.
+
+    A request that meets one of `faults` is not carried out; one that meets one of `late_faults` is, and only its answer
+    is lost. `needed` are the permissions that the requests would have needed on AWS; where there is a policy, it must
+    allow them.
+    """
 
     faults: list[Fault] = field(default_factory=list, compare=False)
+    late_faults: list[Fault] = field(default_factory=list, compare=False)
     requests: list[SeenRequest] = field(default_factory=list, compare=False)
+    needed: list[Permission] = field(default_factory=list, compare=False)
+    policies: list[Policy] = field(default_factory=list, compare=False)
 
     def reset(self) -> None:
         """Forget faults and recorded requests."""
-        self.faults.clear()
-        self.requests.clear()
+        for forgotten in (self.faults, self.late_faults, self.requests, self.needed, self.policies):
+            forgotten.clear()
 
 
 class _QuietHandler(MotoRequestHandler):
@@ -75,26 +86,52 @@ class _Guard:
         self.server.requests.append(SeenRequest(method, path, query))
         headers = HTTPHeaders.from_pairs(list(arrived.headers.items()))
         request = SignedRequest(method, arrived.raw_path, query, headers, body)
+        needed = permissions(request, is_tagged)
+        self.server.needed.extend(needed)
         try:
             verify(request, Credentials(self.server.access_key, self.server.secret_key), self.server.region)
-            self._fail_on_request(method, path)
+            _fail_on_request(self.server.faults, method, path)
+            self._deny(request, needed)
+            check_conditions(request)
+            if self.server.late_faults:
+                answer = Response.from_app(self.application, environ)
+                _fail_on_request(self.server.late_faults, method, path)
+                return answer(environ, start_response)
         except Refused as refusal:
-            return _error_response(refusal, path)(environ, start_response)
+            return _error_response(refusal, path, self.server.region)(environ, start_response)
         return self.application(environ, start_response)
 
-    def _fail_on_request(self, method: str, path: str) -> None:
-        for fault in tuple(self.server.faults):
-            if answer := fault(method, path):
-                raise Refused(*answer, message="This fault was asked for by the test.")
+    def _deny(self, request: SignedRequest, needed: list[Permission]) -> None:
+        """Raise Refused where a policy is set that does not allow this.
+
+        Who may not list a key is not told that it holds nothing: the prefix that counts there is the key itself.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
+        if not self.server.policies:
+            return
+        for path in read_objects(request):
+            if not exists(path):
+                bucket, _, key = path.partition("/")
+                needed.append(Permission("s3:ListBucket", bucket, key))
+                self.server.needed.append(needed[-1])
+        if not all(policy.allows(one) for policy in self.server.policies for one in needed):
+            raise Refused(403, "AccessDenied", "Access Denied")
 
 
-def _error_response(refusal: Refused, path: str) -> Response:
+def _fail_on_request(faults: Iterable[Fault], method: str, path: str) -> None:
+    for fault in tuple(faults):
+        if answer := fault(method, path):
+            raise Refused(*answer, message="This fault was asked for by the test.")
+
+
+def _error_response(refusal: Refused, path: str, region: str) -> Response:
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(str(refusal))}</Message>"
         f"<Resource>{escape(path)}</Resource><RequestId>0</RequestId></Error>"
     )
-    return Response(body, status=HTTPStatus(refusal.status), mimetype="application/xml")
+    named = {"x-amz-bucket-region": region}  # as S3 does, also where it denies
+    return Response(body, status=HTTPStatus(refusal.status), mimetype="application/xml", headers=named)
 
 
 def _moto_application() -> "WSGIApplication":

@@ -1,0 +1,115 @@
+"""What is asked of duplicates: how alike, which image stays, and which may be compared with which."""
+
+from dataclasses import dataclass
+
+from query.opened import Opened
+from query.readonly import parse
+from query.rules.policies.condition import (
+    Condition,
+    check_condition,
+    first_line,
+    kind_of,
+    parse_condition,
+    require_scores,
+)
+from query.scoring.concepts import shipped_concepts
+from query.scoring.score_sets import image_parts
+from store.errors import QueryRefused, UsageError
+
+KEEP_FIRST_BY = "width_px * height_px desc, size_bytes desc, last_modified, uri"
+"""The keeper: most pixels, then most bytes, then the oldest, then by URI."""
+
+
+@dataclass(frozen=True)
+class DuplicateWords:
+    """A question about duplicates. What is SQL is asked of the view `candidates`; empty words ask nothing."""
+
+    at: float | None = None  # cosine; None: only what is the same, byte for byte or pixel for pixel
+    keep_first_by: str = KEEP_FIRST_BY  # as after ORDER BY; what it leaves open is settled by uri and image_id
+    where: str = ""  # only images for which this holds take part
+    never: str = ""  # images for which this holds are never removed; they are ranked before all others
+    within: str = ""  # only images with the same value of this are compared
+    across: str = ""  # only images with different values of this are compared
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.at is not None and not 0 < self.at <= 1:
+            raise UsageError(f"A threshold of {self.at:g} is no cosine above 0 and up to 1.")
+        if self.within and self.across:
+            raise UsageError("Images are compared within groups or across them, not both.")
+
+    @property
+    def groups(self) -> str:
+        """Return how groups must be for a pair to count: 'any', 'same' or 'different'."""
+        return "same" if self.within else "different" if self.across else "any"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The checked SQL of a question."""
+
+    order: str
+    where: str
+    never: str
+    group: str
+
+    def query(self, eligible: str = "") -> str:
+        """Return a query: image_id, place (0 is the best), never, group_name and content of each image involved.
+
+        `eligible` is a table of image_id and never_removed, which limits what takes part; it is our own name.
+        """
+        never = f"coalesce({self.never}, false)" + (" or never_removed" if eligible else "")
+        joined = f"inner join {eligible} using (image_id)" if eligible else ""
+        return f"""
+            select
+                image_id,
+                row_number() over (order by _never desc, {self.order}
+                , uri, image_id) - 1 as place,
+                _never as never,
+                _group as group_name,
+                sha256,
+                pixels_sha256,
+                coalesce(pixels_sha256, sha256) as content
+            from (
+                select candidates.*, {never} as _never, {self.group}::varchar as _group
+                from candidates
+                semi join involved using (image_id)
+                {joined}
+                where coalesce({self.where}, false)
+            ) as candidates
+        """  # noqa: S608  # every piece is checked code
+
+
+def checked(opened: Opened, words: DuplicateWords) -> Ranking:
+    """Return the question as SQL; raise where it asks for what is not there, or does more than ask."""
+    texts = {"--where": words.where, "--never": words.never, "--within": words.within, "--across": words.across}
+    asked = {option: _condition(opened, option, text) for option, text in texts.items() if text.strip()}
+    order = _order(opened, words.keep_first_by)
+    for option, condition in asked.items():
+        check = check_condition if option in {"--where", "--never"} else kind_of
+        check(opened.connection, "candidates", condition, opened.columns, shipped_concepts())
+    kind_of(opened.connection, "candidates", order, opened.columns, shipped_concepts())
+    require_scores([*asked.values(), order], opened.scored, image_parts(opened.store))
+    sql = {option: condition.sql for option, condition in asked.items()}
+    group = sql.get("--within") or sql.get("--across") or "''"
+    return Ranking(words.keep_first_by, sql.get("--where", "true"), sql.get("--never", "false"), group)
+
+
+def _condition(opened: Opened, option: str, text: str) -> Condition:
+    return parse_condition(opened.connection, text, f"{option} {text!r}")
+
+
+def _order(opened: Opened, text: str) -> Condition:
+    """Return an order as the expression that ranks by it; raise UsageError where it is more than an order."""
+    what = f"--keep-first-by {text!r}"
+    ranking = f"row_number() over (order by {text}\n)"
+    try:
+        tree = parse(opened.connection, f"select ({ranking}\n)") if text.strip() else []
+    except QueryRefused as error:
+        raise UsageError(
+            f"{what} is no order: {first_line(error)}.", do=f"The usual one is {KEEP_FIRST_BY!r}."
+        ) from error
+    columns = [(one["class"], one.get("start"), one.get("end")) for node in tree for one in node["select_list"]]
+    if columns != [("WINDOW", "UNBOUNDED_PRECEDING", "CURRENT_ROW_RANGE")]:
+        raise UsageError(f"{what} is no order.", do=f"The usual one is {KEEP_FIRST_BY!r}.")
+    return parse_condition(opened.connection, ranking, what)

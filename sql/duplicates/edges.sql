@@ -1,0 +1,33 @@
+-- Pairs that count as duplicates, the better-ranked image of each first. A pair counts where both images are ranked,
+-- the worse one may be removed, and the groups are as they should be: 'any', the 'same', or 'different' ones; an image
+-- without a group is in none. Images of the same content are at 1, whatever a device has made of them.
+-- Grain: one row per pair, by the worse image, its nearest partner first. Parameters: $at, the threshold; $groups.
+-- Reads the table `ranked` and the view `pair_rows`.
+with pairs as (
+    select
+        a.place as a_place,
+        b.place as b_place,
+        case when a.content = b.content then 1::float else pairs.cosine end as cosine
+    from pair_rows as pairs
+    inner join ranked as a on pairs.image_id = a.image_id
+    inner join ranked as b on pairs.neighbor_id = b.image_id
+    where
+        pairs.cosine >= least($at::float, 0.99::float)
+        and not (a.never and b.never)
+        and case $groups
+            when 'same' then a.group_name = b.group_name
+            when 'different' then a.group_name != b.group_name
+            else true
+        end
+)
+
+select
+    least(a_place, b_place) as better,
+    greatest(a_place, b_place) as worse,
+    cosine
+from pairs
+where cosine >= $at::float
+order by
+    worse asc,
+    cosine desc,
+    better asc

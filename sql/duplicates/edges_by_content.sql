@@ -1,0 +1,32 @@
+-- Pairs of the same content, the better-ranked image of each first: every image with the best of those that it may be
+-- compared with, which are all the same to it.
+-- Grain: one row per pair, by the worse image. Parameters: $groups, as in duplicates/edges. Reads the table `ranked`.
+with bests as (
+    select
+        content,
+        group_name,
+        min(place) as place
+    from ranked
+    group by
+        content,
+        group_name
+)
+
+select
+    min(bests.place) as better,
+    ranked.place as worse,
+    1::float as cosine
+from ranked
+inner join bests
+    on
+        ranked.content = bests.content
+        and ranked.place > bests.place
+where
+    not ranked.never
+    and case $groups
+        when 'same' then ranked.group_name = bests.group_name
+        when 'different' then ranked.group_name != bests.group_name
+        else true
+    end
+group by ranked.place
+order by worse

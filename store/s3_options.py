@@ -1,0 +1,26 @@
+"""How S3 is reached: apart from `store.s3`, since boto3 takes longer to load than most questions take to answer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class S3Options:
+    """How to reach S3. None means what the environment and the profile say."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    requester_pays: bool = False
+
+    def client(self, attempts: int = 8) -> "S3Client":
+        """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets)."""
+        from store.s3 import client  # noqa: PLC0415  # boto3
+
+        return client(self, attempts)
+
+    def request_payer(self) -> dict[str, Any]:
+        """Return the request parameter for requester-pays buckets, or nothing."""
+        return {"RequestPayer": "requester"} if self.requester_pays else {}

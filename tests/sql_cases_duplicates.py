@@ -1,0 +1,240 @@
+"""What the queries of duplicates answer; see test_sql_queries.py."""
+
+import uuid
+
+import pyarrow as pa
+
+from store.schema import NEIGHBORS, images_schema
+from tests.sql_cases import Case, Row
+
+DUPLICATE_SCHEMAS = {
+    **dict.fromkeys(["neighbor_rows", "pair_rows", "neighbors"], NEIGHBORS),
+    "candidates": images_schema(2),
+    "sampled": NEIGHBORS.append(pa.field("number", pa.int64())),
+    "ranked": pa.schema(
+        {
+            "image_id": pa.uuid(),
+            "place": pa.int64(),
+            "never": pa.bool_(),
+            "group_name": pa.string(),
+            "sha256": pa.string(),
+            "pixels_sha256": pa.string(),
+            "content": pa.string(),
+        }
+    ),
+    "removed_places": pa.schema({"place": pa.int64(), "partner": pa.int64(), "cosine": pa.float32()}),
+    "duplicates": pa.schema(
+        {"image_id": pa.uuid(), "duplicate_of": pa.uuid(), "cosine": pa.float32(), "tier": pa.string()}
+    ),
+}
+
+
+def pair(first: int, second: int, cosine: float = 0.96) -> Row:
+    """A row of pairs."""
+    return {"image_id": first, "neighbor_id": uuid.UUID(int=second), "cosine": cosine}
+
+
+def ranked(*contents: str, groups: str = "", never: str = "") -> list[Row]:
+    """Ranked images 1, 2, … of these contents, in groups of one letter each; `never` has a letter for each, or none."""
+    return [
+        {
+            "image_id": place + 1,
+            "place": place,
+            "content": content,
+            "sha256": content,
+            "group_name": groups[place] if groups else "",
+            "never": never[place : place + 1] == "n",
+        }
+        for place, content in enumerate(contents)
+    ]
+
+
+def edge(better: int, worse: int, cosine: float = 0.96) -> Row:
+    """A row of edges; the cosine as a FLOAT holds it."""
+    return {"better": better, "worse": worse, "cosine": pa.scalar(cosine, pa.float32()).as_py()}
+
+
+def gone(image_id: int, duplicate_of: int, cosine: float, tier: str = "near-duplicate") -> Row:
+    """A row of duplicates."""
+    return {"image_id": image_id, "duplicate_of": uuid.UUID(int=duplicate_of), "cosine": cosine, "tier": tier}
+
+
+PAIRS = [pair(1, 2, 0.96), pair(1, 3, 0.95), pair(2, 3, 0.94)]
+EMBEDDED = [{"image_id": i, "status": "embedded"} for i in (1, 2, 3)]
+
+DUPLICATES = [
+    Case(
+        "duplicates/found",
+        "a sampled pair is found where it stands, and only there",
+        {
+            "neighbor_rows": [pair(1, 2), pair(3, 4)],
+            "sampled": [{**pair(1, 2), "number": 7}, {**pair(1, 3), "number": 8}, {**pair(2, 4), "number": 9}],
+        },
+        [{"number": 7}],
+    ),
+    Case(
+        "duplicates/involved",
+        "both images of a pair at the threshold are involved, each once, and equality is included",
+        {"pair_rows": [pair(1, 2), pair(2, 3, 0.95), pair(4, 5, 0.9499)]},
+        [{"image_id": 1}, {"image_id": 2}, {"image_id": 3}],
+        {"at": 0.95},
+    ),
+    Case(
+        "duplicates/involved",
+        "pairs from 0.99 on are looked at though the threshold is higher",
+        {"pair_rows": [pair(1, 2, 0.99), pair(3, 4, 0.98)]},
+        [{"image_id": 1}, {"image_id": 2}],
+        {"at": 1.0},
+    ),
+    Case(
+        "duplicates/involved_by_content",
+        "images are involved whose pixels, or where these are unknown whose bytes, another image has too",
+        {
+            "candidates": [
+                {"image_id": 1, "sha256": "a", "pixels_sha256": "p"},
+                {"image_id": 2, "sha256": "b", "pixels_sha256": "p"},
+                {"image_id": 3, "sha256": "a", "pixels_sha256": "q"},
+                {"image_id": 4, "sha256": "c"},
+                {"image_id": 5, "sha256": "c"},
+                {"image_id": 6},
+                {"image_id": 7},
+            ]
+        },
+        [{"image_id": 1}, {"image_id": 2}, {"image_id": 4}, {"image_id": 5}],
+    ),
+    Case(
+        "duplicates/edges",
+        "pairs at the threshold come by the worse image, its nearest partner first, at a tie the better one",
+        {
+            "pair_rows": [pair(1, 4, 0.95), pair(2, 4, 0.96), pair(3, 4, 0.96), pair(1, 2, 0.95), pair(1, 3, 0.94)],
+            "ranked": ranked("a", "b", "c", "d"),
+        },
+        [edge(0, 1, 0.95), edge(1, 3), edge(2, 3), edge(0, 3, 0.95)],
+        {"at": 0.95, "groups": "any"},
+    ),
+    Case(
+        "duplicates/edges",
+        "a pair of the same content is at 1, also where its embeddings differ a little",
+        {"pair_rows": [pair(1, 2, 0.995), pair(1, 3, 0.995)], "ranked": ranked("same", "same", "other")},
+        [edge(0, 1, 1.0)],
+        {"at": 1.0, "groups": "any"},
+    ),
+    Case(
+        "duplicates/edges",
+        "a pair with an image that is not ranked, or of two that are never removed, is none",
+        {"pair_rows": [pair(1, 2), pair(1, 3), pair(3, 9)], "ranked": ranked("a", "b", "c", never="nn ")},
+        [edge(0, 2)],
+        {"at": 0.95, "groups": "any"},
+    ),
+    Case(
+        "duplicates/edges",
+        "within groups, only pairs of one group count",
+        {"pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3)], "ranked": ranked("a", "b", "c", groups="xyx")},
+        [edge(0, 2)],
+        {"at": 0.95, "groups": "same"},
+    ),
+    Case(
+        "duplicates/edges",
+        "across groups, only pairs of two groups count; an image without a group is in none",
+        {
+            "pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3), pair(1, 4)],
+            "ranked": [*ranked("a", "b", "c", groups="xyx"), {"image_id": 4, "place": 3, "never": False}],
+        },
+        [edge(0, 1), edge(1, 2)],
+        {"at": 0.95, "groups": "different"},
+    ),
+    Case(
+        "duplicates/edges_by_content",
+        "every image is paired with the best of its content",
+        {"ranked": ranked("a", "b", "a", "b", "a", "c")},
+        [edge(0, 2, 1.0), edge(1, 3, 1.0), edge(0, 4, 1.0)],
+        {"groups": "any"},
+    ),
+    Case(
+        "duplicates/edges_by_content",
+        "within groups it is the best of the group",
+        {"ranked": ranked("a", "a", "a", "a", groups="xyyx")},
+        [edge(1, 2, 1.0), edge(0, 3, 1.0)],
+        {"groups": "same"},
+    ),
+    Case(
+        "duplicates/edges_by_content",
+        "across groups it is the best of another group, and what is never removed has none",
+        {"ranked": ranked("a", "a", "a", "a", groups="xxyz", never="nn  ")},
+        [edge(0, 2, 1.0), edge(0, 3, 1.0)],
+        {"groups": "different"},
+    ),
+    Case(
+        "duplicates/partners",
+        "a removed image has its partner, and the tier says how the two are known to be alike",
+        {
+            "ranked": [
+                {"image_id": 1, "place": 0, "sha256": "a", "pixels_sha256": "p"},
+                {"image_id": 2, "place": 1, "sha256": "a", "pixels_sha256": "p"},
+                {"image_id": 3, "place": 2, "sha256": "b", "pixels_sha256": "p"},
+                {"image_id": 4, "place": 3, "sha256": "c", "pixels_sha256": "q"},
+                {"image_id": 5, "place": 4},
+            ],
+            "removed_places": [{"place": place, "partner": 0, "cosine": 0.5} for place in (1, 2, 3, 4)],
+        },
+        [
+            {"image_id": 2, "duplicate_of": 1, "cosine": 0.5, "tier": "same bytes"},
+            {"image_id": 3, "duplicate_of": 1, "cosine": 0.5, "tier": "same pixels"},
+            {"image_id": 4, "duplicate_of": 1, "cosine": 0.5, "tier": "near-duplicate"},
+            {"image_id": 5, "duplicate_of": 1, "cosine": 0.5, "tier": "near-duplicate"},
+        ],
+    ),
+    Case(
+        "duplicates/listed",
+        "groups come by the URI of the kept image, the nearest duplicate first, with the size of both",
+        {
+            "duplicates": [gone(1, 4, 0.5), gone(2, 4, 0.75), gone(3, 5, 0.5)],
+            "current_images": [
+                {"image_id": i, "uri": f"u{9 - i}", "width_px": i, "height_px": 10 * i, "size_bytes": 100 * i}
+                for i in range(1, 7)
+            ],
+        },
+        [
+            {"duplicate_of": "u4", "uri": "u6", "cosine": 0.5, "kept_width_px": 5, "width_px": 3, "size_bytes": 300},
+            {"duplicate_of": "u5", "uri": "u7", "cosine": 0.75, "kept_width_px": 4, "width_px": 2, "size_bytes": 200},
+            {"duplicate_of": "u5", "uri": "u8", "cosine": 0.5, "kept_width_px": 4, "width_px": 1, "size_bytes": 100},
+        ],
+    ),
+    Case(
+        "duplicates/summary",
+        "the surest tier comes first, with what it frees",
+        {
+            "duplicates": [gone(1, 4, 0.5), gone(2, 4, 1.0, "same bytes"), gone(3, 4, 0.75)],
+            "current_images": [{"image_id": i, "size_bytes": 10**i} for i in range(1, 5)],
+        },
+        [
+            {"tier": "same bytes", "removed": 1, "size_bytes": 100},
+            {"tier": "near-duplicate", "removed": 2, "size_bytes": 1010},
+        ],
+    ),
+    Case(
+        "views/neighbors",
+        "a pair is shown where the sources still hold both",
+        {"neighbor_rows": PAIRS, "current_objects": [{"image_id": 1}, {"image_id": 3}]},
+        [{"image_id": 1, "neighbor_id": 3}],
+    ),
+    Case(
+        "checks/neighbors_are_pairs", "pairs of embedded images are sound", {"neighbors": PAIRS, "images": EMBEDDED}, []
+    ),
+    Case(
+        "checks/neighbors_are_pairs",
+        "a pair that stands twice or turned round, with a failed image, or with no cosine, is found",
+        {
+            "neighbors": [pair(1, 2), pair(1, 2), pair(2, 1), pair(1, 3, 1.5), pair(2, 4)],
+            "images": [*EMBEDDED, {"image_id": 4, "status": "failed"}],
+        },
+        [
+            {"image_id": 1, "neighbor_id": 2},
+            {"image_id": 1, "neighbor_id": 3},
+            {"image_id": 2, "neighbor_id": 1},
+            {"image_id": 2, "neighbor_id": 4},
+        ],
+    ),
+]
+
+ORDERED_DUPLICATES = {f"duplicates/{name}" for name in ("edges", "edges_by_content", "listed", "summary")}
