@@ -103,8 +103,12 @@ class Surveyor:
         for path, at in sorted(manifests.items(), key=lambda pair: (-pair[0].count("/"), pair)):
             rewrites += self._manifest(path, at, fates)
         described = {at for path, at in (owned | manifests).items() if path in companions}
-        seen = {at: label for at, label in groups.items() if label != DROPPED or at in described}
-        return Survey(moves, rewrites, along, seen, self._still_named)
+        sets = {at: label for at, label in groups.items() if at in described or self._is_set(at, label)}
+        return Survey(moves, rewrites, along, sets, self._still_named)
+
+    def _is_set(self, at: str, label: str) -> bool:
+        """Whether a folder is more than one of which everything was dropped: quarantined, or with a manifest that went."""
+        return label != DROPPED or (self.root / label / at / archives.MANIFEST).is_file()
 
     def _whole(self, at: str, folders: set[str], fates: Fates) -> str | None:
         """Return where a group goes as a whole: all its images are quarantined alike, or dropped, and none stays."""
