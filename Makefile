@@ -7,7 +7,7 @@ ARGS ?=# more words for pytest: make test ARGS='-k policy -m "not slow"'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types bench bench-apply bench-query bench-demo demo-encoder clean
+.PHONY: help demo test lint types bench bench-apply bench-duplicates bench-query bench-demo demo-encoder clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,9 @@ bench-apply: .venv/.ready ## Measure copies per second, and the memory of a plan
 
 bench-query: .venv/.ready ## Measure pass 2 on synthetic stores of 1 and 10 million images (15 GB of temporary files)
 	$(BIN)/python -m bench.query --images $(IMAGES)
+
+bench-duplicates: .venv/.ready ## Measure finding and asking duplicates beside FAISS's flat search (3 GB of temporary files)
+	$(BIN)/python -m bench.duplicates
 
 bench-demo: .venv/.ready ## Measure how right the demo's encoder is
 	$(BIN)/python -m bench.demo_encoder --against bf16

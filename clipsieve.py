@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import ClipsieveError, MissingExtra, WeightsUnavailable
+from store.errors import ClipsieveError, MissingExtra, UsageError, WeightsUnavailable
 
 if TYPE_CHECKING:
     from embed.detect.request import ConfirmRequest
@@ -49,12 +49,15 @@ _COMMANDS = {
     "search": ("query.cli.search:search", "Find the images nearest to a text or to another image."),
     "sweep": ("query.cli.sweep:sweep", "Show how much each threshold would remove and keep."),
     "select": ("query.cli.select:select", "Show what a policy would remove, keep and quarantine."),
+    "neighbors": ("query.cli.duplicates:neighbors", "Find every pair of images that are close, and keep the pairs."),
+    "duplicates": ("query.cli.duplicates:duplicates", "Show which images are duplicates, and of which that stays."),
     "sql": ("query.cli.sql:sql", "Ask anything, read-only, in SQL."),
     "catalog": ("query.cli.catalog:catalog", "Write a .duckdb file that shows the store to any DuckDB client."),
     "confirm": ("embed.detect.cli:confirm", "Let a detector look at the images whose score is uncertain."),
     "export": ("query.cli.deliver:export", "Write the manifests of what rules remove and keep."),
     "apply": ("query.cli.apply:apply", "Copy what a run keeps, or move aside what it does not keep."),
     "undo": ("query.cli.apply:undo", "Take back exactly what apply has done."),
+    "presign": ("query.cli.deliver:presign", "Write a run's manifests anew, with URLs that let anybody read an image."),
     "verify": ("query.cli.holdings:verify", "Read everything and check that it is sound."),
     "demo": ("embed.demo.command:demo", "Run all of this on pictures drawn for the purpose."),
 }
@@ -200,6 +203,11 @@ def _local_weights(held: Encoder, words: str | None) -> EncoderSpec | None:
 
 def _pass_one(module: str) -> Any:  # noqa: ANN401  # a module
     """Import a module of pass 1; raise MissingExtra where its libraries are not installed."""
+    if "faiss" in sys.modules:
+        raise UsageError(
+            "FAISS is loaded in this process, and torch beside it can crash or stall: each brings its own OpenMP.",
+            do="Run this in another process than the one that looked for neighbors.",
+        )
     try:
         return importlib.import_module(f"embed.{module}")
     except ModuleNotFoundError as error:

@@ -7,7 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
-ONLY_BY_NAME = {"machine", "query", "synthetic"}
+ONLY_BY_NAME = {"duplicates", "machine", "query", "spectra", "synthetic"}
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in ONLY_BY_NAME)
 
 

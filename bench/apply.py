@@ -1,10 +1,11 @@
 """Copies per second against the server's own limit, and the memory of a plan of a million images.
 
-    python -m bench.apply [--objects N] [--images N]
+    python -m bench.apply [--objects N] [--images N] [--killed N]
 
 The server is `rclone serve s3` on this machine, which shares its cores with the client. The floor is taken in the same
 run: a plain loop of `copy_object` over as many threads, without condition, journal, plan or verification. A plan is
-made in a process of its own, whose peak memory is shown for a tenth of the images and for all of them.
+made in a process of its own, whose peak memory is shown for a tenth of the images and for all of them. At last the test
+of a job that is killed at ten moments, among changed objects and refused requests, runs with so many objects.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--objects", type=int, default=2000, help="to copy")
     words.add_argument("--images", type=int, default=1_000_000, help="to plan")
+    words.add_argument("--killed", type=int, default=5000, help="objects of the job that is killed; 0 leaves it out")
     words.add_argument("--plan", type=Path, help=argparse.SUPPRESS)
     given, _ = words.parse_known_args()
     if given.plan:
@@ -50,6 +52,17 @@ def main() -> None:
         _copies(Path(name), given.objects)
         for images in (given.images // 10, given.images):
             _planned(Path(name, f"run-{images}"), images)
+    if given.killed:
+        _killed(given.killed)
+
+
+def _killed(objects: int) -> None:
+    """Run the test with more objects than the suite does; it must hold."""
+    start = time.perf_counter()
+    test = "tests/test_apply.py::test_killed_at_random_moments"
+    words = [sys.executable, "-m", "pytest", "-q", "-k", "many", "--timeout", "1800", test]
+    subprocess.run(words, check=True, env={**os.environ, "CLIPSIEVE_KILLED_OBJECTS": f"{objects}"})
+    print(f"killed ten times over {objects:,} objects, then undone: {time.perf_counter() - start:.0f} s")
 
 
 def _copies(folder: Path, objects: int) -> None:

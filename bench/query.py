@@ -161,7 +161,7 @@ def _measure_export(place: Path) -> list[Figure]:
             export = min(export, _best(lambda: session.export(str(run), remove=RULES), 1))
         session.close()
         with connect(session.store.location) as connection:
-            manifests = f"read_csv(['{run}/removed.csv', '{run}/kept.csv'], all_varchar = true)"
+            manifests = f"read_csv(['{run}/*/removed.csv', '{run}/*/kept.csv'], all_varchar = true)"
             connection.execute(f"copy (from {manifests}) to '{ready}' (format parquet)")
             floor = _best(lambda: connection.read_parquet(str(ready)).write_csv(str(copy)), 2)
     return [Figure("export, three rules", export, "COPY, ready Parquet", floor, "at most 2", peak)]

@@ -9,6 +9,7 @@ million images take 1.2 GB and about 40 s.
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -92,8 +93,13 @@ def encoder() -> Encoder:
     )
 
 
-def write_store(place: Path, images: int, seed: int = 0) -> EncoderStore:
+Draw = Callable[[np.random.Generator, int], npt.NDArray[np.float16]]
+"""Gives (rows, D) float16 unit vectors."""
+
+
+def write_store(place: Path, images: int, seed: int = 0, draw: Draw | None = None) -> EncoderStore:
     """Write a store with one listing, its parts of images, and cached scores of every shipped concept of prompts."""
+    draw = draw or vectors
     store = Store.create(FolderLocation(place)).add_encoder(encoder())
     rng = np.random.default_rng(seed)
     schema = images_schema(DIM)
@@ -108,7 +114,7 @@ def write_store(place: Path, images: int, seed: int = 0) -> EncoderStore:
             listing.add_table(_rows(connection, first, rows, LISTING, shuffled=False))
             metadata = _rows(connection, first, rows, schema, shuffled=True)
             name = f"{RUN}-{number:05}"
-            _write_part(store, name, metadata, vectors(rng, rows))
+            _write_part(store, name, metadata, draw(rng, rows))
             _write_scores(store, target, name, metadata, rng)
         listing.finish()
     return store.refreshed()

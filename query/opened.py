@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import duckdb
+import numpy as np
 
 from query.connection import connect
+from query.rules.thresholds import Scores
 from query.scoring.score_sets import ScoreSet, image_parts
 from query.views import create_views
 from sql import load
@@ -24,6 +26,7 @@ class Opened:
     store: EncoderStore
     scored: ScoreSet | None
     _held: set[str] = field(default_factory=set)
+    _sorted: dict[str, Scores] = field(default_factory=dict)
 
     @classmethod
     def open(cls, store: EncoderStore, scored: ScoreSet | None) -> "Opened":
@@ -68,6 +71,13 @@ class Opened:
         self.hold(names)
         return "held as candidates"
 
+    def sorted_scores(self, concept: str) -> Scores:
+        """Return a concept's scores of all images that `held` has, (N,) float32 in ascending order; sorted once."""
+        if concept not in self._sorted:
+            self.hold([concept])
+            self._sorted[concept] = sorted_column(self.connection.table("held"), concept)
+        return self._sorted[concept]
+
     @cached_property
     def listed(self) -> int:
         """Return how many objects the sources hold, whatever became of them."""
@@ -87,3 +97,8 @@ class Opened:
         if scored is None or len(scored.parts) < len(image_parts(self.store)):
             return "candidates"
         return "scores" if set(wanted) <= {"image_id", *scored.names} else "candidates"
+
+
+def sorted_column(rows: duckdb.DuckDBPyRelation, name: str) -> Scores:
+    """Return a FLOAT column without nulls, (N,) float32 in ascending order, NaN last."""
+    return np.sort(rows.project(f'"{name}"').fetchnumpy()[name])

@@ -46,11 +46,11 @@ def run_readonly(
 
     def work() -> pa.Table:
         relation = connection.sql(query, params=dict(parameters) if parameters else None)
-        return relation.to_arrow_table() if at_most is None else _first_rows(relation, at_most)
+        return (relation if at_most is None else relation.limit(at_most)).to_arrow_table()
 
     try:
         table = _until_interrupted(connection, work)
-    except (duckdb.Error, pa.ArrowException, OSError) as error:  # a stream has Arrow's errors for DuckDB's
+    except duckdb.Error as error:
         raise _rejected(str(error)) from error
     columns = [_plain(column) for column in table.columns]
     return pa.table(columns, names=_distinct(table.column_names))
@@ -101,21 +101,10 @@ def _until_interrupted(connection: duckdb.DuckDBPyConnection, work: Callable[[],
         answer = pool.submit(work)
         try:
             return answer.result()
-        except KeyboardInterrupt:
+        finally:  # Ctrl-C, or whatever else ends the waiting
             while not answer.done():
                 connection.interrupt()
                 wait([answer], timeout=_INTERRUPT_EVERY_S)
-            raise
-
-
-def _first_rows(relation: duckdb.DuckDBPyRelation, rows: int) -> pa.Table:
-    batches: list[pa.RecordBatch] = []
-    with relation.to_arrow_reader(rows) as reader:
-        for batch in reader:
-            batches.append(batch)
-            if sum(found.num_rows for found in batches) >= rows:
-                break
-        return pa.Table.from_batches(batches, reader.schema).slice(0, rows)
 
 
 def _kind(connection: duckdb.DuckDBPyConnection, query: str) -> str:

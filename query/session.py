@@ -3,19 +3,18 @@
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
-from query.asking.catalog import Catalog, write_catalog
 from query.asking.cookbook import Value, find_recipe
 from query.asking.search import search, sheet_of
 from query.asking.vectors import TOP, ImageTowerOf, Wanted, no_image_tower, text_vectors
-from query.deliver.export import Run, write_run
 from query.duplicates.ask import Duplicates, duplicates, sweep_duplicates
-from query.duplicates.neighbors.find import FLOOR, MEMORY_BYTES, Found, NeighborWords, find_neighbors
+from query.duplicates.sets import FLOOR
 from query.duplicates.sheet import sheet_of as sheet_of_duplicates
-from query.duplicates.words import DuplicateWords
+from query.duplicates.words import MEMORY_BYTES, DuplicateWords, NeighborWords
 from query.opened import Opened
 from query.readonly import run_readonly
 from query.rules.band import band
@@ -27,8 +26,6 @@ from query.rules.select import NEAREST, Selection, decisions, select
 from query.rules.sweep import Sweep, SweepWords, sweep
 from query.scoring.concepts import shipped_names
 from query.scoring.inputs import TextTowerOf, damaged_heads
-from query.scoring.overview import overview
-from query.scoring.score import ScoreReport, score, wanted_concepts
 from query.scoring.score_sets import ScoreSet, image_parts, read_sets
 from query.sheet import require_html, write_sheet
 from query.status import Status, read_status
@@ -38,6 +35,12 @@ from store.errors import NotScored, StoreDamaged, UnknownName
 from store.layout import EncoderStore, Store, locate
 from store.s3_options import S3Options
 from store.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from query.asking.catalog import Catalog
+    from query.deliver.export import Run
+    from query.duplicates.neighbors.find import Found
+    from query.scoring.score import ScoreReport
 
 
 class Session:
@@ -83,17 +86,21 @@ class Session:
         *concepts: str,
         from_file: str | None = None,
         on_part: Callable[[int, int], None] = lambda _done, _all: None,
-    ) -> ScoreReport:
+    ) -> "ScoreReport":
         """Compute missing scores: of these concepts (names or TOML files), or of all where none is named.
 
         A shipped name means the shipped wording, also where the store holds scores of an older one. `from_file` is a
         file with the weights of the one head that is named, where they cannot be fetched.
         """
+        from query.scoring.score import score, wanted_concepts
+
         store = self.store
         return score(store, wanted_concepts(store, concepts, from_file), self._text_tower_of, on_part)
 
     def concepts(self) -> pa.Table:
         """Return every concept that goes by a name here: kind, state, unit, range, threshold and distribution."""
+        from query.scoring.overview import overview
+
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             return overview(opened)
@@ -193,8 +200,10 @@ class Session:
         with self._opened(store, scored) as opened:
             return run_readonly(opened.connection, recipe.query, bound)
 
-    def catalog(self, to: str | None = None) -> Catalog:
+    def catalog(self, to: str | None = None) -> "Catalog":
         """Write a .duckdb file whose views are these, over the store's own files, for any DuckDB client."""
+        from query.asking.catalog import write_catalog
+
         store = self.store
         return write_catalog(store, _fullest(store), to)
 
@@ -228,11 +237,27 @@ class Session:
             before = policy_of(opened.connection, policy, remove)
             return diff(opened, before, find_policy(opened.connection, other), examples)
 
-    def export(self, to: str, policy: str | None = None, remove: Sequence[str] = ()) -> Run:
-        """Write the manifests of what a policy decides to `to`, a new folder or S3 prefix."""
+    def export(  # noqa: PLR0913  # the words of an export, each of which may be left out
+        self,
+        to: str,
+        policy: str | None = None,
+        remove: Sequence[str] = (),
+        *,
+        jsonl: bool = False,
+        presign: str | None = None,
+        report: bool = True,
+    ) -> "Run":
+        """Write what a policy decides as a run: a new folder of its own below `to`, a folder or S3 prefix.
+
+        `jsonl` adds JSON lines; `presign` is how long URLs last that let anybody read an image: `7d`, `12h`, `30m`.
+        """
+        from query.deliver.export import ExportWords, write_run
+        from query.deliver.links import lasting
+
+        words = ExportWords(self._s3, jsonl, lasting(presign) if presign is not None else None, report)
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
-            return write_run(opened, policy_of(opened.connection, policy, remove), locate(to, self._s3))
+            return write_run(opened, policy_of(opened.connection, policy, remove), locate(to, self._s3), words)
 
     def neighbors(
         self,
@@ -241,23 +266,28 @@ class Session:
         method: str | None = None,
         memory_bytes: int = MEMORY_BYTES,
         on_progress: Callable[[str, int, int], None] = lambda _what, _done, _all: None,
-    ) -> Found:
+    ) -> "Found":
         """Find every pair of images whose cosine is `floor` or more, of parts that were not compared yet, and keep it.
 
         `method` is "exact" or "approximate"; where it is None, the size decides. torch must not be loaded here.
         """
+        from query.duplicates.neighbors.find import find_neighbors
+
         return find_neighbors(self.store, NeighborWords(floor, method, memory_bytes), on_progress)
 
-    def duplicates(self, at: float | None = None, *, html: str | None = None, **words: str) -> Duplicates:
+    def duplicates(
+        self, at: float | None = None, *, html: str | None = None, at_most: int | None = None, **words: str
+    ) -> Duplicates:
         """Return which images are duplicates, and of which image that stays; see `DuplicateWords`.
 
-        Without `at`, of the same bytes or pixels. `html` is a file for a sheet of the groups.
+        Without `at`, of the same bytes or pixels. `html` is a file for a sheet of the groups. With `at_most`, both show
+        so many of them, the least alike.
         """
         if html is not None:
             require_html(html)
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
-            found = duplicates(opened, DuplicateWords(at, **words))
+            found = duplicates(opened, DuplicateWords(at, **words), at_most)
             if html is not None:
                 write_sheet(html, sheet_of_duplicates(opened, found))
         return found

@@ -1,10 +1,16 @@
-"""Where in a TOML text a key stands; tomllib reads values and forgets the lines."""
+"""Where in a TOML text a key stands, since tomllib reads values and forgets the lines; and how a text is written."""
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Path = tuple[str | int, ...]
+
+
+def toml_text(text: str) -> str:
+    """Return a text as TOML reads it: https://toml.io/en/v1.0.0#string, which escapes as JSON does, and DEL besides."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def lines_of(text: str) -> Mapping[Path, int]:

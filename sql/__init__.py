@@ -6,7 +6,7 @@ from importlib.resources import files
 
 @cache
 def load(name: str) -> str:
-    """Return the text of `sql/<name>.sql`, for example `load("rules/sweep")`."""
+    """Return the text of `sql/<name>.sql`, for example `load("rules/sweep_grid")`."""
     return files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 

@@ -40,14 +40,18 @@ def locate(place: str, options: S3Options) -> Location:
     return FolderLocation(Path(place).expanduser().absolute())
 
 
-def new_run_id(after: str | None = None) -> str:
-    """Return `20261121T073000Z-a1b2c3`: unique, and later than the run `after` even where the clock has jumped back."""
+def new_run_id(after: str | None = None, label: str = "") -> str:
+    """Return `20261121T073000Z-a1b2c3`: unique, and later than the run `after` even where the clock has jumped back.
+
+    A label stands in it in plain letters: `20261121T073000Z-people-strict-a1b2c3`.
+    """
     now = datetime.now(UTC)
     if after is not None:
         now = max(
             now, datetime.strptime(after.partition("-")[0], _RUN_STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
         )
-    return f"{now.strftime(_RUN_STAMP)}-{secrets.token_hex(3)}"
+    plain = re.sub(r"[^a-z0-9]+", "-", label.lower())[:LABEL_CHARS].strip("-")
+    return "-".join(filter(None, (now.strftime(_RUN_STAMP), plain, secrets.token_hex(3))))
 
 
 def _label(words: str) -> str:

@@ -162,6 +162,7 @@ class FolderLocation:
         """Give a folder beside this one, which is renamed to this one when the block ends well."""
         self._refuse_occupied()
         staged = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+        was_there = staged.parent.exists()
         try:
             staged.mkdir(parents=True)
             yield staged
@@ -171,6 +172,9 @@ class FolderLocation:
             raise _refused("write", self._path, error) from error
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+            if not was_there:
+                with contextlib.suppress(OSError):  # it holds what was staged, or another run
+                    staged.parent.rmdir()
 
     def remove_leftovers(self) -> None:
         """Remove temporary files that nobody has written to for LEFTOVER_AGE_S."""

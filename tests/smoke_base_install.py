@@ -39,7 +39,7 @@ def rooms_arrive_whole(python: Path, folder: Path) -> None:
     """The module imports, and the wheel brought the queries and the type markers along."""
     code = (
         "import clipsieve, importlib.resources as r\n"
-        "import sql; assert 'one row' in sql.load('rules/sweep'), 'no .sql files'\n"
+        "import sql; assert 'one row' in sql.load('rules/sweep_grid'), 'no .sql files'\n"
         "for room in ('embed', 'query', 'store', 'sql'):\n"
         "    assert r.files(room).joinpath('py.typed').is_file(), room + ' has no py.typed'\n"
     )

@@ -64,6 +64,8 @@ KEPT = [
     {"uri": "s3://c/x.jpg", "bucket": "c", "key": "x.jpg", "etag": "e3", "size_bytes": "7"},
 ]
 
+KNOWN: Row = {"bucket": "b", "etag": "e", "size_bytes": 1}
+
 APPLY = [
     Case(
         "apply/planned",
@@ -86,7 +88,7 @@ APPLY = [
     Case(
         "apply/unplaceable",
         "keys that are used once, not empty and not too long can be made",
-        {"planned": [{"bucket": "b", "to_key": "out/a"}, {"bucket": "b", "to_key": "out/" + "x" * 1020}]},
+        {"planned": [{**KNOWN, "to_key": "out/a"}, {**KNOWN, "to_key": "out/" + "x" * 1020}]},
         [],
         {"prefix": "out/"},
     ),
@@ -95,12 +97,14 @@ APPLY = [
         "each kind of problem is there, with its number and an example",
         {
             "planned": [
-                {"uri": "u1", "bucket": "b", "to_key": "out/twice"},
-                {"uri": "u2", "bucket": "b", "to_key": "out/twice"},
-                {"uri": "u3", "bucket": "b", "to_key": "out/" + "é" * 511},
-                {"uri": "u4", "bucket": "b", "to_key": "out/"},
-                {"uri": "u5", "bucket": "b"},
+                {"uri": "u1", **KNOWN, "to_key": "out/twice"},
+                {"uri": "u2", **KNOWN, "to_key": "out/twice"},
+                {"uri": "u3", **KNOWN, "to_key": "out/" + "é" * 511},
+                {"uri": "u4", **KNOWN, "to_key": "out/"},
+                {"uri": "u5", **KNOWN},
                 {"uri": "u6", "to_key": "out/file"},
+                {"uri": "u7", "bucket": "b", "size_bytes": 1, "to_key": "out/imported"},
+                {"uri": "u8", "bucket": "b", "etag": "e", "to_key": "out/other"},
             ]
         },
         [
@@ -109,6 +113,7 @@ APPLY = [
             {"problem": "no_bucket", "found": 1, "uri": "u6", "other_uri": "u6", "to_key": "out/file"},
             {"problem": "outside", "found": 1, "uri": "u5", "other_uri": "u5", "to_key": None},
             {"problem": "too_long", "found": 1, "uri": "u3", "other_uri": "u3", "to_key": "out/" + "é" * 511},
+            {"problem": "unknown", "found": 2, "uri": "u7", "other_uri": "u7", "to_key": "out/imported"},
         ],
         {"prefix": "out/"},
     ),

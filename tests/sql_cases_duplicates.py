@@ -26,6 +26,8 @@ DUPLICATE_SCHEMAS = {
     "duplicates": pa.schema(
         {"image_id": pa.uuid(), "duplicate_of": pa.uuid(), "cosine": pa.float32(), "tier": pa.string()}
     ),
+    "held_for": pa.schema({"image_id": pa.uuid(), "rule_number": pa.int32()}),
+    "keepers": pa.schema({"image_id": pa.uuid()}),
 }
 
 
@@ -199,7 +201,50 @@ DUPLICATES = [
             {"duplicate_of": "u5", "uri": "u7", "cosine": 0.75, "kept_width_px": 4, "width_px": 2, "size_bytes": 200},
             {"duplicate_of": "u5", "uri": "u8", "cosine": 0.5, "kept_width_px": 4, "width_px": 1, "size_bytes": 100},
         ],
+        {"at_most": 9},
     ),
+    Case(
+        "duplicates/listed",
+        "of so many, these are the least alike",
+        {
+            "duplicates": [gone(1, 4, 0.75), gone(2, 4, 0.5), gone(3, 5, 0.5)],
+            "current_images": [{"image_id": i, "uri": f"u{i}"} for i in range(1, 7)],
+        },
+        [{"uri": "u2", "cosine": 0.5}, {"uri": "u3", "cosine": 0.5}],
+        {"at_most": 2},
+    ),
+    Case(
+        "duplicates/eligible",
+        "what another rule takes away takes no part; what a rule above keeps, or what was a keeper, is never removed",
+        {
+            "held_for": [
+                *({"image_id": k, "rule_number": k} for k in (1, 2, 3, 4, 5)),
+                *({"image_id": k} for k in (6, 7)),
+            ],
+            "keepers": [{"image_id": 1}, {"image_id": 7}],
+            "rules": [
+                {"number": 1, "decision": "remove"},
+                {"number": 2, "decision": "keep"},
+                {"number": 3, "decision": "remove"},
+                {"number": 4, "decision": "keep"},
+                {"number": 5, "decision": "quarantine"},
+            ],
+        },
+        [
+            {"image_id": 2, "never_removed": True},
+            {"image_id": 4, "never_removed": False},
+            {"image_id": 6, "never_removed": False},
+            {"image_id": 7, "never_removed": True},
+        ],
+        {"number": 3},
+    ),
+    Case(
+        "duplicates/named",
+        "a duplicate has the URI of what is kept for it",
+        {"duplicates": [gone(1, 3, 0.5)], "current_objects": [{"image_id": k, "uri": f"u{k}"} for k in (1, 2, 3)]},
+        [{"image_id": 1, "duplicate_of_id": 3, "duplicate_of": "u3", "cosine": 0.5}],
+    ),
+    Case("duplicates/none", "there are none", {}, []),
     Case(
         "duplicates/summary",
         "the surest tier comes first, with what it frees",

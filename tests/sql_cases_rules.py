@@ -14,6 +14,7 @@ DECIDED = pa.schema(
         "fact": pa.int32(),
         "score": pa.float64(),
         "group_name": pa.string(),
+        "duplicate_of": pa.string(),
     }
 )
 SIDES = pa.schema({"image_id": pa.uuid(), "side": pa.string(), "rule": pa.string()})
@@ -26,13 +27,15 @@ MANIFEST = pa.schema(
         pa.field("decision", pa.string()),
     ]
 )
+COUNTS = pa.list_(pa.int64())
+PAIR = pa.struct({"upper_number": pa.int32(), "lower_number": pa.int32(), "images": pa.int64()})
 RULE_SCHEMAS = {
     "rules": RULES,
     "facts": FACTS,
     "decided": DECIDED,
     "counted": pa.schema({"group_name": pa.string(), "images": pa.int64(), "flagged": pa.list_(pa.int64())}),
     "outcomes": pa.schema({"group_name": pa.string(), "rule_number": pa.int32(), "images": pa.int64()}),
-    "patterns": pa.schema({"holds": pa.list_(pa.bool_()), "images": pa.int64()}),
+    "totals": pa.schema({"images": pa.int64(), "holds": COUNTS, "either": COUNTS, "both_hold": pa.list_(PAIR)}),
     "compared": pa.schema({"image_id": pa.uuid(), "score": pa.float32(), "holds": pa.bool_()}),
     "near": pa.schema(
         {
@@ -85,6 +88,7 @@ DECIDED_ROWS: list[Row] = [
     {"image_id": 2, "rule_number": 2},
     {"image_id": 3, "rule_number": 3, "fact": 2, "score": 0.5, "group_name": "anna"},
 ]
+DUPLICATE: Row = {"rule_number": 1, "fact": 1, "score": 0.97, "duplicate_of": "u2"}
 WORDS = {
     "rules": ["small", "ours", "g"],
     "reasons": ["too small", "ours", "bad"],
@@ -92,14 +96,22 @@ WORDS = {
     "attributes": ["width_px", "share of mask"],
     "operators": ["<", ">="],
     "thresholds": [9.0, 0.4],
+    "buckets": ["a", "b"],
+    "bases": ["https://a.s3.x/", "https://b.s3.x/"],
 }
+ODD_KEY: Row = {"bucket": "b", "key": "k /+%ü"}
+ADDRESSED: list[Row] = [
+    {"uri": "u1", "s3_uri": "s3://b/k /+%ü", "https_url": "https://b.s3.x/k%20/%2B%25%C3%BC"},
+    {"uri": "u2", "s3_uri": "s3://elsewhere/k", "https_url": None},
+    {"uri": "u3", "s3_uri": None, "https_url": None},
+]
 NOTHING_DECIDED = dict.fromkeys(["rule", "attribute", "score", "threshold", "group_name", "quarantine"])
 EVERY_URI = {"low": "", "high": "\U0010ffff"}
 
 
-def pattern(images: int, holds: str) -> Row:
-    """So many images for which these rules hold: `+-?` is true, false and null."""
-    return {"holds": [{"+": True, "-": False, "?": None}[sign] for sign in holds], "images": images}
+def both(upper: int, lower: int, images: int) -> Row:
+    """So many images for which two rules hold."""
+    return {"upper_number": upper, "lower_number": lower, "images": images}
 
 
 def near(number: int, image_id: int, side: str, distance: float, place: int = 0) -> Row:
@@ -200,13 +212,7 @@ RULES_AND_MANIFESTS = [
         "rules/rule_counts",
         "the first rule that holds decides; every rule is there, in its order, with all that it holds for",
         {
-            "patterns": [
-                pattern(10, "---"),
-                pattern(5, "+-+"),
-                pattern(3, "-+?"),
-                pattern(2, "-?+"),
-                pattern(1, "+++"),
-            ],
+            "totals": [{"images": 21, "holds": [6, 4, 8, 0], "either": [6, 9, 11, 11]}],
             "rules": [*reversed(RULE_ROWS), {"number": 4, "rule": "never", "action": "remove"}],
         },
         [
@@ -218,14 +224,9 @@ RULES_AND_MANIFESTS = [
     ),
     Case(
         "rules/overlaps",
-        "of each pair what both hold for, whatever else does; pairs without a common image are not there",
+        "of each pair what both hold for, in the order of the rules; pairs without a common image are not there",
         {
-            "patterns": [
-                pattern(10, "---"),
-                pattern(5, "+-+"),
-                pattern(3, "+?+"),
-                pattern(1, "++-"),
-            ],
+            "totals": [{"both_hold": [both(1, 3, 8), both(1, 2, 1), both(2, 3, 0)]}],
             "rules": RULE_ROWS,
         },
         [
@@ -343,6 +344,21 @@ RULES_AND_MANIFESTS = [
         ],
     ),
     Case(
+        "rules/decisions",
+        "a duplicate has the URI of its partner and the cosine, which is its score; other decisions have neither",
+        {
+            "current_images": [{"image_id": k, "uri": f"u{k}", "status": "embedded"} for k in (1, 2, 3)],
+            "decided": [DECIDED_ROWS[0], {**DUPLICATE, "image_id": 3}],
+            "rules": RULE_ROWS,
+            "facts": FACT_ROWS,
+        },
+        [
+            {"image_id": 1, "score": 5.0, "duplicate_of": None, "cosine": None},
+            {"image_id": 2, "score": None, "duplicate_of": None, "cosine": None},
+            {"image_id": 3, "score": 0.97, "duplicate_of": "u2", "cosine": 0.97},
+        ],
+    ),
+    Case(
         "rules/sides",
         "what a rule decides stands on its side, with the rule's name",
         {"decided": DECIDED_ROWS, "rules": RULE_ROWS},
@@ -417,7 +433,7 @@ RULES_AND_MANIFESTS = [
                 {"image_id": 2, "run_id": "r2", "uri": "u2", "people": 0.5},
             ],
             "superseded": [{"image_id": 2, "run_id": "r1"}],
-            "decided": DECIDED_ROWS,
+            "decided": [*DECIDED_ROWS, {**DUPLICATE, "image_id": 4}],
             "rules": RULE_ROWS,
         },
         [
@@ -432,6 +448,7 @@ RULES_AND_MANIFESTS = [
                 "fact": None,
                 "score": None,
                 "group_name": None,
+                "duplicate_of": None,
             },
             {
                 "uri": "u3",
@@ -444,6 +461,7 @@ RULES_AND_MANIFESTS = [
                 "fact": 2,
                 "score": 0.5,
                 "group_name": "anna",
+                "duplicate_of": None,
             },
             {
                 "uri": "u4",
@@ -451,11 +469,9 @@ RULES_AND_MANIFESTS = [
                 "revision": None,
                 "width_px": 4,
                 "people": None,
-                "decision": "keep",
-                "rule_number": None,
-                "fact": None,
-                "score": None,
+                "decision": "remove",
                 "group_name": None,
+                **DUPLICATE,
             },
         ],
         {"low": "u2", "high": "u6"},
@@ -509,6 +525,41 @@ RULES_AND_MANIFESTS = [
         {"decision": "x", **WORDS},
     ),
     Case(
+        "deliver/images",
+        "a duplicate has its partner and the cosine, which is its score; others have neither",
+        {
+            "manifest": [
+                {"uri": "u1", "score": 0.5, "decision": "remove"},
+                {**DUPLICATE, "uri": "u2", "decision": "remove"},
+            ]
+        },
+        [
+            {"uri": "u1", "score": 0.5, "duplicate_of": None, "cosine": None},
+            {"uri": "u2", "score": 0.97, "duplicate_of": "u2", "cosine": 0.97},
+        ],
+        {"decision": "remove", **WORDS},
+    ),
+    Case(
+        "deliver/images",
+        "an object has an address, percent-encoded where its bucket's is known; a file has none",
+        {
+            "manifest": [
+                {"uri": "u1", **ODD_KEY, "decision": "x"},
+                {"uri": "u2", "bucket": "elsewhere", "key": "k", "decision": "x"},
+                {"uri": "u3", "key": "k", "decision": "x"},
+            ]
+        },
+        ADDRESSED,
+        {"decision": "x", **WORDS},
+    ),
+    Case(
+        "deliver/errors",
+        "what could not be decided has its address as well",
+        {"undecided": [{"uri": "u1", **ODD_KEY}, {"uri": "u2", "bucket": "elsewhere", "key": "k"}, {"uri": "u3"}]},
+        ADDRESSED,
+        {name: WORDS[name] for name in ("buckets", "bases")},
+    ),
+    Case(
         "deliver/undecided",
         "what is not embedded, by URI, with its reason; an object without a row was not read yet",
         {
@@ -535,6 +586,7 @@ RULES_AND_MANIFESTS = [
             {"uri": "u2", "status": "failed", "error_code": "empty"},
             {"uri": "u1", "status": "pending", "error_code": None},
         ],
+        {"buckets": [], "bases": []},
     ),
     Case(
         "deliver/written",

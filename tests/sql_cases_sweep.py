@@ -9,7 +9,6 @@ SWEEP_SCHEMAS = {
     "held": pa.schema({"image_id": pa.uuid()}),
     "covered": pa.schema({"source": pa.string(), "run_id": pa.string(), "newer_source": pa.string()}),
 }
-QUARTERS = {"first": 0, "step": 1, "per": 4, "steps": 4, "below": False}
 HALVES = {"first": 0, "step": 1, "per": 2, "steps": 2, "below": False}
 RATING = {"first": 2, "step": 9, "per": 2, "steps": 2, "below": True}
 OTHER_RATING = {f"other_{name}": value for name, value in RATING.items()}
@@ -34,40 +33,6 @@ PAIRS = [
 ]
 
 SWEEPS = [
-    Case(
-        "rules/sweep",
-        "equality removes, at both ends and between",
-        {"scored": [{"score": s} for s in (0.0, 0.25, 0.5, 0.5, 0.74, 1.0)]},
-        [
-            removed(0.0, 6, 0, 1.0),
-            removed(0.25, 5, 1, 0.833333),
-            removed(0.5, 4, 2, 0.666667),
-            removed(0.75, 1, 5, 0.166667),
-            removed(1.0, 1, 5, 0.166667),
-        ],
-        QUARTERS,
-    ),
-    Case(
-        "rules/sweep",
-        "below a threshold the others go, equality not among them; a score outside of the range is counted",
-        {"scored": [{"score": s} for s in (-3.0, 1.0, 5.25, 5.5, 10.0, 12.0)]},
-        [removed(1.0, 1, 5, 0.166667), removed(5.5, 3, 3, 0.5), removed(10.0, 4, 2, 0.666667)],
-        RATING,
-    ),
-    Case(
-        "rules/sweep",
-        "where nothing is scored there is no share",
-        {"scored": []},
-        [removed(t, 0, 0, None) for t in (0.0, 0.5, 1.0)],
-        HALVES,
-    ),
-    Case(
-        "rules/sweep",
-        "what is no number or has no end lies where SQL compares it to lie: above all thresholds, or below",
-        {"scored": [{"score": float(word)} for word in ("nan", "inf", "-inf", "0.75")]},
-        [removed(0.0, 3, 1, 0.75), removed(0.5, 3, 1, 0.75), removed(1.0, 2, 2, 0.5)],
-        HALVES,
-    ),
     Case(
         "rules/sweep_groups",
         "each group by itself, those without a name together",

@@ -186,6 +186,12 @@ def removed_keys(place: str | Path, name: str = "removed.csv") -> set[str]:
     return {row["key"].removeprefix("in/") for row in read_csv(Path(place, name))}
 
 
+def only_run(place: str | Path) -> Path:
+    """The folder of the only run in a place."""
+    (run,) = Path(place).iterdir()
+    return run
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a manifest, as any CSV reader sees them."""
     with path.open(encoding="utf-8", newline="") as file:

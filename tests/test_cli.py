@@ -13,7 +13,18 @@ import pytest
 import clipsieve
 from store.errors import ClipsieveError, NotScored, QueryRefused, UnknownName
 from tests.commands import one_line, parsed, typed
-from tests.stores import ENCODER, HashTower, add_part, ask, embedded, listed, new_store, small_store, stepped_store
+from tests.stores import (
+    ENCODER,
+    HashTower,
+    add_part,
+    ask,
+    embedded,
+    listed,
+    new_store,
+    only_run,
+    small_store,
+    stepped_store,
+)
 
 TEXT_TOWER = clipsieve._text_tower
 COMMANDS = ["status", "score", "sweep", "select", "sql", "export", "verify"]
@@ -91,7 +102,7 @@ def test_wrong_words_are_wrong_use(words: tuple[str, ...]) -> None:
         (("score", "store", "no.toml"), 2, r"Cannot read the concept file no\.toml"),
         (("sql", "store", "copy images to 'x.csv'"), 1, r"This is a COPY statement"),
         (("export", "store", "--remove", "peeple > 1", "--to", "run"), 2, r"nearest column is 'people'"),
-        (("export", "store", "--remove", "people > 1", "--to", "store"), 1, r"never overwritten"),
+        (("export", "store", "--remove", "people > 1", "--to", "store"), 2, r"store is a store\."),
         (("status", "store", "--encoder", "Tinny"), 2, r"No encoder .* is 'Tinny'\. It holds: Tiny-synthetic-"),
         (("status", "s3:///prefix"), 1, r"names no bucket"),
     ],
@@ -175,8 +186,9 @@ def test_export_says_what_it_removed(place: Path) -> None:
         ["1", "people", ">=", "0.9", "remove", "1", "1"],
         ["2", "width_px", "<", "5", "remove", "0", "0"],
     ]
-    assert f"Written to {place}/run" in result.stdout
-    assert len(list((place / "run").iterdir())) == 5
+    run = only_run(place / "run")
+    assert f"Written to {run}: errors.csv, " in result.stdout
+    assert len(list(run.iterdir())) == 11
 
 
 def test_pending_objects_end_with_3(place: Path) -> None:
@@ -185,7 +197,7 @@ def test_pending_objects_end_with_3(place: Path) -> None:
     result = typed("export", "late", "--remove", "width_px < 5", "--to", "run")
     assert result.exit_code == 3
     assert "1 objects have not been read yet" in result.stderr
-    with (place / "run" / "errors.csv").open(newline="") as file:
+    with (only_run(place / "run") / "errors.csv").open(newline="") as file:
         reasons = {row["key"]: row["error_code"] for row in csv.DictReader(file)}
     assert reasons["in/new.jpg"] == "not_read_yet"
 

@@ -383,10 +383,10 @@ def test_answers_decide_in_exports_and_sql(store: Path, detector: Path, tmp_path
     planned(store, "owlv2", weights=str(detector)).run()
     answers = seen(store, "owlv2_person")
     threshold = sorted(answers.values())[1]
-    clipsieve.open(str(store)).export(
+    run = clipsieve.open(str(store)).export(
         str(tmp_path / "run"), remove=["people >= 0.66", f"people >= 0.35 and owlv2_person >= {threshold!r}"]
     )
-    text = (tmp_path / "run" / "removed.csv").read_text(encoding="utf-8")
+    text = Path(run.place, "removed.csv").read_text(encoding="utf-8")
     surest = {key for key, answer in answers.items() if answer >= threshold}
     assert {name for name in NAMES if f"/{name}," in text} == surest | {name for name in NAMES if name >= "07"}
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageStat
 
+from embed.detect.remote import is_taken
 from embed.detect.run import Plan
 from store.errors import LocationError
+from store.records import ImageFacts
 from tests.commands import typed
 from tests.confirming import (
     NAMES,
@@ -229,6 +231,24 @@ def test_images_beyond_the_limits_are_made_to_fit(
     assert answers["05.jpg"] == pytest.approx(200 / 255, abs=0.01)
     assert answers["04.jpg"] == pytest.approx(100 / 255, abs=0.01)
     assert all(asked.sent_bytes <= MAX_BYTES for asked in service.asked)
+
+
+@pytest.mark.parametrize(
+    ("facts", "taken"),
+    [
+        (ImageFacts(80, 10_000, "JPEG", "RGB", 6), True),
+        (ImageFacts(80, 80, "PNG", "P", None), True),
+        (ImageFacts(79, 500, "JPEG", "RGB", None), False),
+        (ImageFacts(10_001, 500, "JPEG", "RGB", None), False),
+        (ImageFacts(500, 500, "WEBP", "RGB", None), False),
+        (ImageFacts(500, 500, "JPEG", "CMYK", None), False),
+        (ImageFacts(500, 500, "PNG", "I;16", None), False),
+        (ImageFacts(500, 500, "PNG", "RGB", 6), False),
+    ],
+)
+def test_what_is_sent_as_it_is(facts: ImageFacts, taken: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """An image is sent as it is where the service takes its format and size, and would see it as it was judged."""
+    assert is_taken(facts) is taken
 
 
 # Faults

@@ -12,8 +12,12 @@ from tests.commands import typed
 from tests.facesets import draw
 from tests.runs import row_of, write_run
 from tests.servers.moto_server import MotoServer
+from tests.stores import only_run, stepped_store
 
 PAGE = (Path(__file__).parents[1] / "docs" / "apply.md").read_text(encoding="utf-8")
+
+
+EXPORT_PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
 
 
 def _blocks(language: str) -> list[str]:
@@ -65,3 +69,26 @@ def test_the_road_in_place_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for words in commands:
         done = typed(*words)
         assert done.exit_code == 0, (words, done.output)
+
+
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_the_page_of_exports(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands and the Python of docs/export.md end well, and the page names every file and column of a run."""
+    monkeypatch.chdir(tmp_path)
+    stepped_store(tmp_path / "store")
+    (commands,) = re.findall(r"^```\n(clipsieve .*?)^```", EXPORT_PAGE, flags=re.MULTILINE | re.DOTALL)
+    for line in commands.splitlines():
+        words = shlex.split(line.replace("s3://bucket/", f"s3://{bucket}/"))[1:]
+        if words[0] == "presign":
+            words[1] = words[1].replace("RUN_ID", only_run(tmp_path / "runs").name)
+        done = typed(*words)
+        assert done.exit_code == 0, (words, done.output)
+    run = only_run(tmp_path / "runs")
+    names = {path.name for path in run.iterdir()} - {"presigned"}
+    assert {name for name in names if name not in EXPORT_PAGE} == set()
+    columns = {name for path in run.glob("**/*.csv") for name in path.read_text().partition("\n")[0].split(",")}
+    assert {name for name in columns - {"people"} if f"`{name}`" not in EXPORT_PAGE} == set()
+    (code,) = re.findall(r"^```python\n(.*?)^```", EXPORT_PAGE, flags=re.MULTILINE | re.DOTALL)
+    names_there: dict[str, Any] = {}
+    exec(code, names_there)  # noqa: S102  # the page's own code
+    assert names_there["run"].listed == 14

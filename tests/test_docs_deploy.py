@@ -76,7 +76,7 @@ def test_the_page_can_be_walked(s3: MotoServer, tiny_encoder: Path) -> None:
     try:
         for words in commands("clipsieve"):
             if words[1] == "undo" and "--yes" in words:
-                assert held(client, "cleaned/train/") == held(client, "cleaned/manifests/first/kept") != set()
+                assert held(client, "cleaned/train/") == held(client, "cleaned/manifests/", "kept.csv") != set()
             done = typed(*words[1:])
             assert done.exit_code == 0, (words, done.output)
         assert held(client, "cleaned/train/") == set()
@@ -84,12 +84,12 @@ def test_the_page_can_be_walked(s3: MotoServer, tiny_encoder: Path) -> None:
         _empty(client)
 
 
-def held(client: Any, prefix: str) -> set[str]:  # noqa: ANN401  # boto3's
-    """The names of the images below a prefix, or in a manifest."""
+def held(client: Any, prefix: str, name: str | None = None) -> set[str]:  # noqa: ANN401  # boto3's
+    """The names of the images below a prefix, or in the manifest of that name below it."""
     found = [item["Key"] for item in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
-    if not prefix.endswith("kept"):
+    if name is None:
         return {Path(key).name for key in found}
-    (manifest,) = (key for key in found if key.endswith("kept.csv"))
+    (manifest,) = (key for key in found if key.endswith(name))
     text = client.get_object(Bucket=BUCKET, Key=manifest)["Body"].read().decode()
     return set(re.findall(r"train/(\d+\.jpg)", text))
 

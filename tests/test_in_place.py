@@ -314,6 +314,65 @@ share_at_least = 0.40
     assert tree_hash(tree.root) == before
 
 
+def listed_in(root: Path) -> list[str]:
+    """What a later `clipsieve embed` of a folder would list."""
+    return [one.key for page in FolderSource(root).pages() for one in page]
+
+
+def test_embedded_again(tree: FaceSets, tmp_path: Path) -> None:
+    """What was moved aside is no image of the source any more, nor of a folder above it; after undo it is again."""
+    write(tree.root / "people" / "_masked" / "1.jpg", b"a folder of somebody's own")
+    before = listed_in(tree.root)
+    run = tree.run(tmp_path / "run")
+    applied(run)
+    gone = {*tree.removed, *tree.quarantined}
+    assert gone
+    stays = {key for key in before if key.endswith(".jpg")} - gone
+    assert {key for key in listed_in(tree.root) if key.endswith(".jpg")} == stays
+    above = {key.removeprefix("tree/") for key in listed_in(tree.root.parent) if key.startswith("tree/")}
+    assert above == {*listed_in(tree.root)}
+    assert "people/_masked/1.jpg" in stays
+    undone(run)
+    assert listed_in(tree.root) == before
+
+
+def test_two_runs_move_aside(tmp_path: Path) -> None:
+    """What any run has moved aside is left out, whatever its label."""
+    tree = small(tmp_path / "tree", {"ann/0.jpg"})
+    applied(tree.run(tmp_path / "one"))
+    kept = [path for path in tree.images if path != "ann/0.jpg"]
+    rows = [tree.row(path, quarantine="odd" if path == "bob/1.jpg" else None) for path in kept]
+    other = write_run(
+        tmp_path / "two",
+        [tree.source],
+        kept=[row for row in rows if not row["quarantine"]],
+        quarantined=[row for row in rows if row["quarantine"]],
+        run_id="20260102T120000Z-abcdef",
+    )
+    applied(other)
+    assert {key for key in listed_in(tree.root) if key.endswith(".jpg")} == {*kept} - {"bob/1.jpg"}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"revision": "vector-0a1b"}, {"size_bytes": None}, {"last_modified": None}],
+    ids=["vector", "size", "time"],
+)
+def test_an_image_that_was_imported(tmp_path: Path, known: dict[str, Any]) -> None:
+    """Of an image whose vector was imported nobody knows which file was judged: it stays, and a line says why."""
+    tree = small(tmp_path / "tree", {"ann/0.jpg", "ann/1.jpg"})
+    before = tree_hash(tree.root)
+    rows = [tree.row(path) | (known if path == "ann/0.jpg" else {}) for path in sorted(tree.removed)]
+    kept = [tree.row(path) for path in tree.images if path not in tree.removed]
+    run = write_run(tmp_path / "run", [tree.source], kept=kept, removed=rows)
+    done = typed("apply", str(run), "--in-place", "--yes")
+    assert "ann/0.jpg: its vector was imported, so nobody knows which file was judged; it stays" in done.stderr
+    assert (done.exit_code, (tree.root / "ann/0.jpg").exists(), (tree.root / "ann/1.jpg").exists()) == (3, True, False)
+    assert [face["file"] for face in read(tree.root / "ann" / "manifest.json")["faces"]] == ["0.jpg", "2.jpg"]
+    assert typed("undo", str(run), "--yes").exit_code == 0
+    assert tree_hash(tree.root) == before
+
+
 def test_a_run_of_a_bucket(tmp_path: Path) -> None:
     """In place is for folders; images of a bucket are copied."""
     run = write_run(tmp_path / "run", ["s3://photos/in/"], kept=[row_of("photos", "in/a.jpg", b"x")])

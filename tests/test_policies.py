@@ -1,5 +1,6 @@
 """Policies are TOML: every mistake is named with its line, tables of one's own can be asked, each shipped one works."""
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from query.toml_lines import lines_of
 from store.errors import NotScored, UnknownName, UsageError
 from store.layout import EncoderStore
 from tests.commands import typed
+from tests.neighboring import put_neighbors
 from tests.stores import add_part, ask, embedded, list_source, listed, new_store, put_scores, small_store, stepped_store
 
 FOLDERS = {"anna": 6, "ben": 6, "cleo": 3, "dora": 8}
@@ -157,7 +159,7 @@ GROUP = f'{RULE}quarantine = "q"\ngroup = "folder"\n'
         (f'{RULE}reason = 5\nremove = "true"', UsageError, r"p\.toml, line 3: reason = 5 is no text"),
         (f'{RULE}remove = "true"\n{RULE}keep = "true"', UsageError, r"line 5: the name 'r' is taken by .* line 2"),
         (f'{RULE}\nremoves = "true"', UnknownName, r"line 4: the key 'removes' .* nearest is 'remove'"),
-        (f"{RULE}duplicate_at = 0.95", UnknownName, r"line 3: the key 'duplicate_at' is not known"),
+        (f"{RULE}dublicate_at = 0.95", UnknownName, r"line 3: the key 'dublicate_at' is not known"),
         (RULE, UsageError, r"line 1: .*this one has none of remove, keep, quarantine"),
         (f'{RULE}keep = "true"\nremove = "true"', UsageError, r"line 3: .*this one has remove and keep"),
         (f'{RULE}remove = "true"\ngroup = "folder"', UnknownName, r"line 4: the key 'group' is not known"),
@@ -256,6 +258,17 @@ def test_an_unknown_policy(store: EncoderStore, tmp_path: Path) -> None:
     assert all(name in str(caught.value) for name in shipped_policies())
     with pytest.raises(UsageError, match=r"Cannot read the policy file .*no\.toml"):
         ask(store).select(str(tmp_path / "no.toml"))
+
+
+def test_a_policys_hash_is_that_of_its_file(tmp_path: Path) -> None:
+    """A file with Windows line ends is read as it is: its lines are counted right, and its sha256 is the file's."""
+    data = WHOLE.replace("\n", "\r\n").encode()
+    (tmp_path / "p.toml").write_bytes(data)
+    with duckdb.connect() as connection:
+        assert find_policy(connection, str(tmp_path / "p.toml")).sha256 == hashlib.sha256(data).hexdigest()
+        (tmp_path / "p.toml").write_bytes(b'[[rule]]\r\n\r\nname = 5\r\nremove = "true"\r\n')
+        with pytest.raises(UsageError, match="line 3: name = 5 is no text"):
+            find_policy(connection, str(tmp_path / "p.toml"))
 
 
 def test_a_policy_or_conditions(store: EncoderStore) -> None:
@@ -475,6 +488,7 @@ def blocks(language: str) -> list[str]:
 def test_the_pages_commands_and_policies_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of docs/policies.md ends well, and every policy on it can be put to a store."""
     store = face_sets(tmp_path / "store", {"mask": first("anna", 3), "sunglasses": {}, "people": first("dora", 2)})
+    put_neighbors(store, {})
     policies = blocks("toml")
     assert len(policies) == 2
     monkeypatch.chdir(tmp_path)
@@ -491,5 +505,6 @@ def test_the_page_names_what_there_is() -> None:
     """docs/policies.md leaves out no key, no shipped policy and no column of a manifest that says what decided."""
     keys = {"name", "reason", "unless", *KINDS, *(key for keys, _ in KINDS.values() for key in keys)}
     decided = {"rule", "reason", "attribute", "score", "operator", "threshold", "group_name", "quarantine"}
+    decided |= {"duplicate_of", "cosine"}
     for name in (*keys, *shipped_policies(), *decided):
         assert f"`{name}`" in PAGE, name

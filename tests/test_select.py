@@ -12,11 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query.deliver import manifests
+from query.deliver import forms, manifests
 from query.deliver.manifests import MANIFESTS
 from query.rules.policies.policy import shipped_policies
 from store.layout import EncoderStore
@@ -26,9 +27,11 @@ from tests.stores import (
     ask,
     broken,
     embedded,
+    files_of,
     list_source,
     listed,
     new_store,
+    only_run,
     put_scores,
     read_csv,
     removed_keys,
@@ -441,12 +444,13 @@ def test_an_export_of_a_policy(tmp_path: Path) -> None:
         small_store(tmp_path / "store", keys),
         {"mask": {f"in/anna/{k}.jpg": 0.9 for k in range(2)} | {"in/ben/0.jpg": 0.7}, "sunglasses": {}},
     )
+    assert ask(store).verify().sound
     run = ask(store).export(str(tmp_path / "run"), "occlusion")
     assert (run.removed, run.kept, run.quarantined, run.errors, run.listed) == (1, 5, {"masked": 5, "thin": 4}, 2, 17)
     for name in MANIFESTS:
-        uris = [row["uri"] for row in read_csv(tmp_path / "run" / f"{name}.csv")]
+        uris = [row["uri"] for row in read_csv(Path(run.place, f"{name}.csv"))]
         assert uris == sorted(uris)
-    record = json.loads((tmp_path / "run" / "run_metadata.json").read_bytes())
+    record = json.loads(Path(run.place, "run_metadata.json").read_bytes())
     text = shipped_policies()["occlusion"]
     assert record["policy"] == {"name": "occlusion", "sha256": hashlib.sha256(text.encode()).hexdigest(), "text": text}
     assert record["counts"] == {
@@ -476,36 +480,45 @@ def test_a_run_names_the_tables_that_it_asked(store: EncoderStore, tmp_path: Pat
     (tmp_path / "t.csv").write_text("key,a\nin/00.jpg,1\n")
     policy = file_of(tmp_path, '[[rule]]\nname = "r"\nremove = "a = 1"\n[table.t]\npath = "t.csv"\non = "key"\n')
     run = ask(store).export(str(tmp_path / "run"), policy)
-    (table,) = json.loads((tmp_path / "run" / "run_metadata.json").read_bytes())["tables"]
+    (table,) = json.loads(Path(run.place, "run_metadata.json").read_bytes())["tables"]
     assert run.removed == 1
     assert table["sha256"] == hashlib.sha256((tmp_path / "t.csv").read_bytes()).hexdigest()
     assert (table["name"], table["on"]) == ("t", "key")
 
 
-@pytest.mark.parametrize("at_a_time", [1, 3, 5])
+@pytest.mark.parametrize(("at_a_time", "more_ranges"), [(1, 23), (4, 1), (24, 0)])
 def test_manifests_are_written_a_range_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int, more_ranges: int
 ) -> None:
     """Written in many ranges of URIs, the manifests are byte for byte those that are written at once."""
     keys = [f"{name}/{k}.jpg" for name in FOLDERS for k in range(5)]
     odd = ["a,comma.jpg", "new\nline.jpg", 'q"uote.jpg', "日本.jpg", "\U0010fffe.jpg"]
     store = small_store(tmp_path / "store", [*keys, *odd], pending=["late.jpg", "anna/later.jpg"])
-    store = put_scores(
-        store, {"mask": {f"in/anna/{k}.jpg": 0.9 for k in range(2)} | {"in/ben/0.jpg": 0.7}, "sunglasses": {}}
-    )
-    whole = ask(store).export(str(tmp_path / "whole"), "occlusion")
+    masks = {f"in/anna/{k}.jpg": 0.9 for k in range(2)} | {"in/ben/0.jpg": 0.7}
+    store = put_scores(store, {"mask": masks, "sunglasses": {}})
+    whole = ask(store).export(str(tmp_path / "whole"), "occlusion", jsonl=True)
+    append, appended = forms._append, []
+
+    def noted(part: Path, path: Path) -> None:
+        append(part, path)
+        appended.append(path.name)
+
     monkeypatch.setattr(manifests, "RANGE_OBJECTS", at_a_time)
-    run = ask(store).export(str(tmp_path / "run"), "occlusion")
-    assert (run.removed, run.kept, run.quarantined, run.errors, run.pending) == (
-        *(whole.removed, whole.kept, whole.quarantined),
-        *(whole.errors, whole.pending),
-    )
-    assert run.pending == 2
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
-        [*(f"{name}.csv" for name in MANIFESTS), "run_metadata.json"]
-    )
+    monkeypatch.setattr(forms, "_append", noted)
+    run = ask(store).export(str(tmp_path / "run"), "occlusion", jsonl=True)
+    assert len(appended) >= 2 * more_ranges * len(MANIFESTS)
+    assert bool(appended) == bool(more_ranges)
+    for name in ("removed", "kept", "quarantined", "errors", "pending", "listed"):
+        assert getattr(run, name) == getattr(whole, name)
+    assert (run.pending, run.listed) == (2, 24)
+    written, at_once = files_of(Path(run.place)), files_of(Path(whole.place))
+    texts = {f"{name}.{form}" for name in MANIFESTS for form in ("csv", "jsonl")}
+    assert {*written} == {*at_once} > texts
+    for name in texts:
+        assert written[name] == at_once[name]
     for name in MANIFESTS:
-        assert (tmp_path / "run" / f"{name}.csv").read_bytes() == (tmp_path / "whole" / f"{name}.csv").read_bytes()
+        tables = [pq.read_table(f"{one.place}/{name}.parquet") for one in (run, whole)]
+        assert tables[0].equals(tables[1])
 
 
 def test_a_doubled_image_never_hides_an_error(store: EncoderStore, tmp_path: Path) -> None:
@@ -524,7 +537,7 @@ def test_an_empty_store(tmp_path: Path) -> None:
     assert [(r["decides"], r["holds_for"]) for r in found.rules.to_pylist()] == [(0, 0)]
     run = ask(store).export(str(tmp_path / "run"), remove=["width_px < 5"])
     assert run.listed == 0
-    assert all((tmp_path / "run" / f"{name}.csv").read_text().startswith("uri,bucket,key,") for name in MANIFESTS)
+    assert all(Path(run.place, f"{name}.csv").read_text().startswith("uri,bucket,key,") for name in MANIFESTS)
 
 
 # the commands
@@ -625,8 +638,9 @@ def test_an_export_by_policy_for_people() -> None:
     assert result.stdout.startswith(
         typed("select", "faces", "occlusion", "--nearest", "0").stdout.partition("\n\n")[0][:80]
     )
-    assert "removed.csv, kept.csv, quarantined.csv, errors.csv, run_metadata.json." in result.stdout
-    with Path("run/quarantined.csv").open(newline="") as file:
+    run = only_run("run")
+    assert f"Written to {run.resolve()}: errors.csv, errors.parquet, kept.csv" in result.stdout
+    with (run / "quarantined.csv").open(newline="") as file:
         assert Counter(row["quarantine"] for row in csv.DictReader(file)) == {"masked": 5, "thin": 4}
 
 

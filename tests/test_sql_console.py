@@ -99,7 +99,8 @@ def test_a_question_that_takes_too_long_is_ended(store: EncoderStore, capsys: py
     long = "select count(*) from range(1_000_000_000) a, range(1_000_000_000) b where (a.range * b.range) % 7 = 3;"
     session = ask(store)
     session.sql("select 1")  # opened, so that the signal meets the question itself
-    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs this in background
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text(f"{long}{ENTER}select 'go on';{ENTER}{CTRL_D}")
         with pytest.MonkeyPatch.context() as patched:
@@ -112,6 +113,7 @@ def test_a_question_that_takes_too_long_is_ended(store: EncoderStore, capsys: py
 
             patched.setattr(session, "sql", started)
             run_console(session)
+    signal.signal(signal.SIGINT, before)
     said = capsys.readouterr().out
     assert "Ended." in said
     assert "go on" in said

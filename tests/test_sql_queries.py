@@ -12,6 +12,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from duckdb.func import PythonUDFType
+from duckdb.sqltypes import VARCHAR
 
 import sql
 from store.schema import LISTING, MEASUREMENTS, THUMBNAILS, images_schema, prompts_schema, scores_schema
@@ -19,6 +21,7 @@ from tests.sql_cases import VIEWS_AND_SCORES, Case, outcomes
 from tests.sql_cases_apply import APPLY, APPLY_SCHEMAS, ORDERED_APPLY
 from tests.sql_cases_asking import ASKING, ASKING_SCHEMAS
 from tests.sql_cases_confirm import CONFIRM
+from tests.sql_cases_deliver import DELIVER_SCHEMAS, DELIVERS, ORDERED_DELIVERS, presign
 from tests.sql_cases_duplicates import DUPLICATE_SCHEMAS, DUPLICATES, ORDERED_DUPLICATES
 from tests.sql_cases_import import IMPORTS
 from tests.sql_cases_rules import ORDERED_RULES as ORDERED_POLICIES
@@ -40,6 +43,7 @@ SCHEMAS = {
     "prompt_rows": prompts_schema(2),
     "superseded": pa.schema({"image_id": pa.uuid(), "run_id": pa.string()}),
     **DUPLICATE_SCHEMAS,
+    **DELIVER_SCHEMAS,
     **SWEEP_SCHEMAS,
     **RULE_SCHEMAS,
 }
@@ -51,6 +55,7 @@ CASES = [
     *APPLY,
     *ASKING,
     *CONFIRM,
+    *DELIVERS,
     *DUPLICATES,
     *IMPORTS,
     *SWEEPS,
@@ -204,8 +209,8 @@ CASES = [
 ]
 
 ORDERED_FOLDERS = ("asking", "cookbook", "deliver", "macros", "status")
-ORDERED_RULES = {"rules/band", "rules/sweep", "rules/sweep_grid", "rules/sweep_groups"}
-ORDERED = {*ORDERED_APPLY, *ORDERED_DUPLICATES, *ORDERED_RULES, *ORDERED_POLICIES}
+ORDERED_RULES = {"rules/band", "rules/sweep_grid", "rules/sweep_groups"}
+ORDERED = {*ORDERED_APPLY, *ORDERED_DELIVERS, *ORDERED_DUPLICATES, *ORDERED_RULES, *ORDERED_POLICIES}
 ORDERED |= {name for folder in ORDERED_FOLDERS for name in sql.names(folder)}
 
 
@@ -215,6 +220,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as opened:
         opened.execute("set timezone = 'UTC'")
         opened.execute("set arrow_lossless_conversion = true")
+        opened.create_function("presign", presign, [VARCHAR, VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
         yield opened
 
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from query.rules.sweep import GRID_STEPS, STEPS, Axis, SweepWords
+from query.rules.thresholds import sweep_sorted
 from query.scoring.kinds import Concept, Ensemble, Head, Prompt
 from sql import load
 from store.errors import MissingExtra, NotScored, UnknownName, UsageError
@@ -80,6 +81,37 @@ def answer(
     return found
 
 
+def counted(scores: Sequence[float], thresholds: Sequence[float] | Scores, *, below: bool) -> list[dict[str, Any]]:
+    """What a sweep of one concept answers."""
+    table = sweep_sorted(np.sort(np.array(scores, np.float32)), np.array(thresholds, np.float32), below=below)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scores", "thresholds", "below", "removed", "share"),
+    [
+        ([0.0, 0.25, 0.5, 0.5, 0.74, 1.0], [0, 0.25, 0.5, 0.75, 1], False, [6, 5, 4, 1, 1], 0.833333),
+        ([-3.0, 1.0, 5.25, 5.5, 10.0, 12.0], [1, 5.5, 10], True, [1, 3, 4], 0.5),
+        ([], [0, 0.5, 1], False, [0, 0, 0], None),
+        ([float("nan"), float("inf"), float("-inf"), 0.75], [0, 0.5, 1], False, [3, 3, 2], 0.75),
+    ],
+    ids=["equality removes", "below, the others go", "nothing is scored", "no number lies above all"],
+)
+def test_a_threshold_counts_as_a_rule_compares(
+    scores: list[float],
+    thresholds: list[float],
+    below: bool,  # noqa: FBT001  # pytest passes it by name
+    removed: list[int],
+    share: float | None,
+) -> None:
+    """Equality is on the side of `>=`; scores beyond the range count; of nothing there is no share."""
+    rows = counted(scores, thresholds, below=below)
+    assert [row["removed"] for row in rows] == removed
+    assert {row["removed"] + row["kept"] for row in rows} == {len(scores)}
+    assert rows[1]["removed_share"] == share
+
+
 @pytest.fixture(scope="module")
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """One database for all examples."""
@@ -89,13 +121,11 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @given(swept())
 @settings(max_examples=80)
-def test_a_sweep_is_a_count_at_every_threshold(
-    database: duckdb.DuckDBPyConnection, given_scores: tuple[Axis, list[float]]
-) -> None:
+def test_a_sweep_is_a_count_at_every_threshold(given_scores: tuple[Axis, list[float]]) -> None:
     """In any range and on either side, each threshold is the FLOAT of its decimal and counts what float32 compares."""
     axis, values = given_scores
     scores = np.array(values, np.float32)
-    steps = answer(database, "rules/sweep", {"score": values}, axis.parameters())
+    steps = counted(values, axis.thresholds, below=axis.below)
     assert [step["threshold"] for step in steps] == [float(np.float32(t)) for t in decimals(axis)]
     assert [step["removed"] for step in steps] == [holds(scores, t, below=axis.below).sum() for t in decimals(axis)]
     assert {step["removed"] + step["kept"] for step in steps} == {len(values)}
@@ -138,7 +168,7 @@ def test_groups_sum_to_the_whole(
     """At every threshold the groups together, one without a name among them, remove and keep what the sweep does."""
     axis, values = given_scores
     names = data.draw(st.lists(st.sampled_from(["a", "b", "", None]), min_size=len(values), max_size=len(values)))
-    whole = answer(database, "rules/sweep", {"score": values}, axis.parameters())
+    whole = counted(values, axis.thresholds, below=axis.below)
     groups = answer(database, "rules/sweep_groups", {"score": values, "group_name": names}, axis.parameters())
     assert len(groups) == len({*names}) * len(whole)
     for step in whole:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import clipsieve
 from query.scoring.score_sets import read_sets
-from store.errors import CountsDiffer, LocationError, NotScored, RunExists, UnknownName
+from store.errors import CountsDiffer, LocationError, NotScored, RunExists, UnknownName, UsageError
 from store.layout import EncoderStore, locate
 from store.s3 import S3Options
 from tests.stores import (
@@ -39,9 +40,11 @@ from tests.stores import (
 )
 
 if TYPE_CHECKING:
-    from tests.servers import S3Server
+    from tests.servers.moto_server import MotoServer
 
 CSVS = ("removed.csv", "kept.csv", "quarantined.csv", "errors.csv")
+PARQUETS = tuple(name.replace(".csv", ".parquet") for name in CSVS)
+FILES = {*CSVS, *PARQUETS, "policy.toml", "report.html", "run_metadata.json"}
 STEPS = [k / 100 for k in range(101)]
 ON_STEPS = [np.float32(t) for t in STEPS]
 BESIDE_STEPS = [np.nextafter(t, np.float32(end)) for t in ON_STEPS for end in (0, 1)]
@@ -137,7 +140,7 @@ def test_every_object_stands_in_one_manifest(tmp_path: Path) -> None:
     assert (run.removed, run.kept, run.errors, run.pending, run.listed) == (6, 6, 4, 2, 16)
     assert removed_keys(run.place, "removed.csv") == {f"{k:02}.jpg" for k in range(6, 12)}
     assert removed_keys(run.place, "kept.csv") == {f"{k:02}.jpg" for k in range(6)}
-    reasons = {row["key"]: row["error_code"] or row["status"] for row in read_csv(tmp_path / "run" / "errors.csv")}
+    reasons = {row["key"]: row["error_code"] or row["status"] for row in read_csv(Path(run.place, "errors.csv"))}
     assert reasons == {
         "in/broken.jpg": "truncated",
         "in/readme.txt": "not_an_image",
@@ -173,19 +176,25 @@ def test_manifests_hold_metadata_and_scores(store: EncoderStore, tmp_path: Path)
         "threshold": "0.9",
         "group_name": "",
         "quarantine": "",
+        "duplicate_of": "",
+        "cosine": "",
+        "s3_uri": "s3://photos/in/11.jpg",
+        "https_url": "",  # nobody here can be asked for the region
     }
 
 
 def test_the_same_store_and_rules_give_the_same_bytes(store: EncoderStore, tmp_path: Path) -> None:
-    """Two exports differ in their run_id and time and in nothing else."""
+    """Two exports differ in their run_id and time, which the report shows, and in nothing else."""
     runs = [ask(store).export(str(tmp_path / name), remove=["people >= 0.5", "width_px < 100"]) for name in ("a", "b")]
     first, second = (files_of(Path(run.place)) for run in runs)
-    assert set(first) == {*CSVS, "run_metadata.json"}
+    assert set(first) == FILES
     metadata = [json.loads(files.pop("run_metadata.json")) for files in (first, second)]
+    assert first.pop("report.html") != second.pop("report.html")
     assert first == second
     assert metadata[0].pop("run_id") != metadata[1].pop("run_id")
     for record in metadata:
         record.pop("created_at")
+        record["files"].pop("report.html")
     assert metadata[0] == metadata[1]
 
 
@@ -211,18 +220,39 @@ def test_odd_keys_survive_csv(tmp_path: Path) -> None:
 
 
 def test_a_run_is_never_overwritten(store: EncoderStore, tmp_path: Path) -> None:
-    """A folder that holds anything is refused and keeps what it holds; an empty one is used."""
-    place = tmp_path / "run"
-    place.mkdir()
-    run = ask(store).export(str(place), remove=["people >= 0.5"])
+    """Every export gets a folder of its own beside those before it; a file, and a store, are no place for one."""
+    place = tmp_path / "runs"
+    runs = [ask(store).export(str(place), remove=[f"people >= 0.{k}"]) for k in (5, 1)]
+    assert sorted(path.name for path in place.iterdir()) == sorted(run.run_id for run in runs)
+    assert [Path(run.place) for run in runs] == [place / run.run_id for run in runs]
     before = files_of(place)
-    with pytest.raises(RunExists, match="never overwritten"):
-        ask(store).export(run.place, remove=["people >= 0.1"])
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunExists):
+    with pytest.raises(LocationError):
         ask(store).export(str(tmp_path / "file"), remove=["people >= 0.1"])
+    for inside in (tmp_path / "store", store.location.uri, f"{store.location.uri}/images"):
+        with pytest.raises(UsageError, match=r"is a store\..*store/runs"):
+            ask(store).export(str(inside), remove=["people >= 0.1"])
+    assert ask(store).export(str(tmp_path / "store" / "runs"), remove=["people >= 0.1"]).removed == 10
+    assert ask(store).verify().sound
     assert files_of(place) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "run", "store"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "runs", "store"]
+
+
+def test_a_runs_id_is_readable_and_its_own(
+    store: EncoderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is called by its time, its policy in plain letters, and a few that nothing else has."""
+    (tmp_path / "Meine Regeln (2).toml").write_text('[[rule]]\nname = "all"\nremove = "true"\n')
+    ids = [ask(store).export(str(tmp_path / "runs"), policy).run_id for policy in ("people-strict", "people-strict")]
+    ids.append(ask(store).export(str(tmp_path / "runs"), str(tmp_path / "Meine Regeln (2).toml")).run_id)
+    ids.append(ask(store).export(str(tmp_path / "runs"), remove=["true"]).run_id)
+    names = ["people-strict", "people-strict", "meine-regeln-2", "remove"]
+    for run, name in zip(ids, names, strict=True):
+        assert re.fullmatch(rf"20\d{{6}}T\d{{6}}Z-{name}-[0-9a-f]{{6}}", run)
+    assert len(set(ids)) == 4
+    monkeypatch.setattr("query.deliver.export.new_run_id", lambda **_: ids[0])
+    with pytest.raises(RunExists, match="never overwritten"):
+        ask(store).export(str(tmp_path / "runs"), "people-strict")
 
 
 def twice_in_one_run(store: EncoderStore) -> None:
@@ -250,7 +280,7 @@ def test_the_metadata_says_how_the_run_came_about(store: EncoderStore, tmp_path:
     """run_metadata.json names model, weights, prompts, thresholds, counts, version, store state, time and hashes."""
     start = datetime.now(UTC).replace(microsecond=0)
     run = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.5", "width_px < 5"])
-    record: dict[str, Any] = json.loads((tmp_path / "run" / "run_metadata.json").read_bytes())
+    record: dict[str, Any] = json.loads(Path(run.place, "run_metadata.json").read_bytes())
     (scored,) = read_sets(store)
     assert record["run_id"] == run.run_id
     assert start <= datetime.fromisoformat(record["created_at"]) <= start + timedelta(minutes=2)
@@ -270,9 +300,9 @@ def test_the_metadata_says_how_the_run_came_about(store: EncoderStore, tmp_path:
     state = record["store_state"]
     assert (state["image_parts"], state["score_set"]) == (2, scored.set_id)
     assert state["listings"] == store.newest_listings()
-    for name in CSVS:
-        assert record["files"][name] == hashlib.sha256((tmp_path / "run" / name).read_bytes()).hexdigest()
-    assert set(record["files"]) == set(CSVS)
+    for name, sha256 in record["files"].items():
+        assert sha256 == hashlib.sha256(Path(run.place, name).read_bytes()).hexdigest()
+    assert {*record["files"], "run_metadata.json"} == {*run.files} == FILES
 
 
 def test_the_store_state_changes_with_the_store(store: EncoderStore, tmp_path: Path) -> None:
@@ -289,18 +319,18 @@ def test_the_store_state_changes_with_the_store(store: EncoderStore, tmp_path: P
 
 
 @pytest.mark.parametrize("s3", ["moto"], indirect=True)
-def test_a_run_on_s3(store: EncoderStore, tmp_path: Path, s3: "S3Server", bucket: str) -> None:
-    """On S3 the same bytes arrive as in a folder, the metadata last, and an occupied prefix is refused."""
+def test_a_run_on_s3(store: EncoderStore, tmp_path: Path, s3: "MotoServer", bucket: str) -> None:
+    """On S3 the same bytes arrive as in a folder, the metadata last."""
     local = ask(store).export(str(tmp_path / "run"), remove=["people >= 0.5"])
-    place = f"s3://{bucket}/runs/one"
+    place = f"s3://{bucket}/runs"
     run = ask(store).export(place, remove=["people >= 0.5"])
-    assert (run.place, run.removed, run.listed) == (place, local.removed, local.listed)
-    there = locate(place, S3Options())
-    assert [entry.name for entry in there.files()] == sorted([*CSVS, "run_metadata.json"])
-    for name in CSVS:
-        assert there.read(name) == (tmp_path / "run" / name).read_bytes()
-    with pytest.raises(RunExists):
-        ask(store).export(place, remove=["people >= 0.1"])
+    assert (run.place, run.removed, run.listed) == (f"{place}/{run.run_id}", local.removed, local.listed)
+    there = locate(run.place, S3Options())
+    assert {entry.name for entry in there.files()} == FILES
+    for name in (*CSVS, *PARQUETS, "policy.toml"):
+        assert there.read(name) == Path(local.place, name).read_bytes()
+    puts = [request.path for request in s3.requests if request.method == "PUT"]
+    assert puts[-1].endswith("/run_metadata.json")
     with pytest.raises(LocationError, match="bucket's name"):
         ask(store).export("s3://no-such-bucket-here/run", remove=["people >= 0.5"])
 

@@ -1,9 +1,9 @@
-"""`clipsieve demo`: the whole road on scenes drawn for the purpose, from a bucket to manifests, judged by the truth."""
+"""`clipsieve demo`: the whole road on drawn scenes, from a bucket to a cleaned prefix in it, judged by the truth."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import count
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,16 +13,15 @@ import numpy as np
 from embed.request import EmbedRequest, Summary
 from store.errors import MissingExtra
 from store.location import FolderLocation
-from store.s3 import S3Location
+from store.s3 import S3Location, S3Options
 
 if TYPE_CHECKING:
     from embed.demo.truth import Truth
 
 SEED = 1
-PREFIX = "photos"
+PREFIX, CLEANED = "photos", "cleaned/photos"
 RULES = ("people >= 0.5 and mask >= 0.7", "people >= 0.5 and sunglasses >= 0.7")
 THRESHOLDS = {"people": 0.5, "mask": 0.7, "sunglasses": 0.7}
-_ON_SHEET = 12
 
 
 class Table(Protocol):
@@ -35,6 +34,7 @@ class Table(Protocol):
 class Run(Protocol):
     """What an export answers with."""
 
+    place: str
     removed: int
     kept: int
     errors: int
@@ -60,10 +60,66 @@ class Store(Protocol):
         """Answer a query."""
 
     def export(self, to: str, *, remove: tuple[str, ...]) -> Run:
-        """Write the manifests."""
+        """Write a run."""
 
     def verify(self) -> Report:
         """Read everything."""
+
+
+class Count(Protocol):
+    """A number of objects and their size."""
+
+    @property
+    def objects(self) -> int:
+        """How many."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How large together."""
+
+
+class Applied(Protocol):
+    """How the copies stand, by a listing of where they went."""
+
+    @property
+    def there(self) -> Count:
+        """What is there, equal to what was judged."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether exactly what is kept lies there."""
+
+
+class Job(Protocol):
+    """What applies a run."""
+
+    def carry_out(self) -> Applied:
+        """Copy what the run keeps, and list it."""
+
+
+class Undone(Protocol):
+    """What would be taken back."""
+
+    @property
+    def ours(self) -> Count:
+        """What the run has made."""
+
+
+class WayBack(Protocol):
+    """What takes a run back."""
+
+    def plan(self) -> Undone:
+        """Say what would go; nothing is changed."""
+
+
+class Delivery(Protocol):
+    """What the demo asks of an opened run."""
+
+    def copies(self, to: str, *, trust_conditions: bool) -> AbstractContextManager[Job]:
+        """Open the job that copies what the run keeps."""
+
+    def ways_back(self) -> Iterator[AbstractContextManager[WayBack]]:
+        """Open the undoing of what was applied."""
 
 
 class FrontDoor(Protocol):
@@ -72,8 +128,24 @@ class FrontDoor(Protocol):
     def run_embed(self, request: EmbedRequest) -> Summary:
         """Run one embed job."""
 
-    def open(self, place: str, encoder: str) -> Store:
+    def open(self, place: str, encoder: str, s3: S3Options) -> Store:
         """Open a store at one of its encoders."""
+
+    def open_run(self, place: str, s3: S3Options) -> Delivery:
+        """Open an exported run."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What the road has led to."""
+
+    summary: Summary
+    swept: Mapping[float, int]  # of people: how many each threshold removes
+    run: Run
+    applied: Applied
+    undone: Undone
+    scores: Sequence[Mapping[str, object]]
+    is_sound: bool
 
 
 @click.command()
@@ -81,73 +153,82 @@ class FrontDoor(Protocol):
 @click.option("--pictures", type=click.IntRange(1), default=1000, show_default=True, help="How many files to draw.")
 @click.pass_obj
 def demo(front: FrontDoor, folder: Path, pictures: int) -> None:
-    """Draw scenes into a bucket of a local S3 server, embed them, score, sweep, export, and compare with the truth.
+    """Draw scenes into a bucket of a local S3 server, go the whole road with them, and compare with the truth.
 
-    FOLDER takes the pictures, the store and the manifests. The encoder understands drawn scenes, and no photographs.
+    FOLDER takes the pictures, the store and the run. The encoder understands drawn scenes, and no photographs.
     """
-    from embed.demo.server import BUCKET, INSTALL, s3_server  # noqa: PLC0415  # only --help does without
+    from embed.demo.server import INSTALL, s3_server  # noqa: PLC0415  # only --help does without
 
     try:
-        from embed.demo.scenes import write_scenes  # noqa: PLC0415  # Pillow, of the same extra
+        import embed.demo.scenes  # noqa: F401, PLC0415  # Pillow, of the same extra
     except ModuleNotFoundError as error:
         raise MissingExtra(f"The demo needs {error.name}, which is not installed.", do=INSTALL) from error
 
-    store = str(folder / "store")
-    run = next(place for n in count(1) if not (place := folder / f"run-{n}").exists())
-    truths: dict[str, Truth] = {}
     with s3_server() as s3:
-        with _step("draw", f"{pictures:,} files, into a folder and a bucket"):
-            places = (FolderLocation(folder / PREFIX), S3Location(f"s3://{BUCKET}/{PREFIX}", s3))
-            for drawn in write_scenes(pictures, SEED):
-                for copy in places:
-                    copy.write(drawn.name, drawn.data)
-                if drawn.truth is not None:
-                    truths[drawn.name] = drawn.truth
-        with _step("embed", "each read from S3 once"):
-            summary = front.run_embed(EmbedRequest(f"s3://{BUCKET}/{PREFIX}/", store, "demo", s3=s3))
-    opened = front.open(store, summary.encoder_id)  # an older demo in this folder may have had another encoder
-    with _step("score", ", ".join(THRESHOLDS)):
-        opened.score()
-    with _step("sweep", "101 thresholds of people"):
-        swept = {round(row["threshold"], 2): int(row["removed"]) for row in opened.sweep("people", 100).to_pylist()}
-    with _step("export", " | ".join(RULES)):
-        written = opened.export(str(run), remove=RULES)
-    with _step("verify", "every part read again"):
-        sound = opened.verify().sound
-    with _step("look", "a contact sheet"):
-        _write_sheet(opened, run.parent / f"{run.name}.html")
-    _say_what_happened(summary, swept, written, sound=sound)
-    _say_how_right(opened.sql(_SCORES).to_pylist(), truths)
-    _say_what_next(folder, store, run)
-    if not sound:
+        truths = _draw(folder, pictures, s3)
+        walked = _walk(front, folder, s3)
+    _say_what_happened(walked)
+    _say_how_right(walked.scores, truths)
+    _say_what_next(folder, walked.run)
+    if not (walked.is_sound and walked.applied.is_clean):
         raise SystemExit(1)
 
 
 _SCORES = "select key, people, mask, sunglasses from scores join current_images using (image_id) order by key"
 
-_SHEET = """
-select webp, s.uri, format('people {:.2f}, mask {:.2f}, sunglasses {:.2f}', people, mask, sunglasses) as caption
-from scores as s join thumbnails using (image_id)
-"""
+
+def _draw(folder: Path, pictures: int, s3: S3Options) -> "dict[str, Truth]":
+    """Draw the scenes; return what is known of those that are pictures."""
+    from embed.demo.scenes import write_scenes  # noqa: PLC0415  # beside the others that wait
+
+    truths = {}
+    with _step("draw", f"{pictures:,} files, into a folder and a bucket"):
+        places = (FolderLocation(folder / PREFIX), S3Location(_uri(PREFIX), s3))
+        for drawn in write_scenes(pictures, SEED):
+            for copy in places:
+                copy.write(drawn.name, drawn.data)
+            if drawn.truth is not None:
+                truths[drawn.name] = drawn.truth
+    return truths
 
 
-def _write_sheet(opened: Store, place: Path) -> None:
-    from embed.demo.sheet import write_sheet  # noqa: PLC0415  # beside the others that wait
+def _walk(front: FrontDoor, folder: Path, s3: S3Options) -> Walked:
+    """Go the road, from the bucket to a cleaned prefix in it."""
+    store = str(folder / "store")
+    with _step("embed", "each read from S3 once"):
+        summary = front.run_embed(EmbedRequest(f"{_uri(PREFIX)}/", store, "demo", s3=s3))
+    opened = front.open(store, summary.encoder_id, s3)  # an older demo in this folder may have had another encoder
+    with _step("score", ", ".join(THRESHOLDS)):
+        opened.score()
+    with _step("sweep", "101 thresholds of people"):
+        swept = {round(row["threshold"], 2): int(row["removed"]) for row in opened.sweep("people", 100).to_pylist()}
+    with _step("export", " | ".join(RULES)):
+        run = opened.export(str(folder / "runs"), remove=RULES)
+    delivery = front.open_run(run.place, s3)
+    with (
+        _step("apply", f"what is kept, copied on the server's side to {_uri(CLEANED)}/"),
+        delivery.copies(f"{_uri(CLEANED)}/", trust_conditions=True) as job,
+    ):
+        applied = job.carry_out()
+    with _step("undo", "only asked what it would take back"):
+        (way_back,) = delivery.ways_back()
+        with way_back as back:
+            undone = back.plan()
+    with _step("verify", "every part of the store read again"):
+        is_sound = opened.verify().sound
+    return Walked(summary, swept, run, applied, undone, opened.sql(_SCORES).to_pylist(), is_sound)
 
-    sections: dict[str, Sequence[Mapping[str, object]]] = {}
-    for concept, threshold in THRESHOLDS.items():
-        for title, order in (
-            (f"Over the threshold: {concept} >= {threshold}, the most certain", f"{concept} desc"),
-            (f"Nearest to the threshold of {concept}, {threshold}", f"abs({concept} - {threshold})"),
-            (f"Under the threshold: {concept} < {threshold}, the most certain", f"{concept}"),
-        ):
-            sections[title] = opened.sql(f"{_SHEET} order by {order}, s.uri limit {_ON_SHEET}").to_pylist()
-    write_sheet(place, "clipsieve demo: removed, kept, and nearest to the threshold", sections)
+
+def _uri(prefix: str) -> str:
+    from embed.demo.server import BUCKET  # noqa: PLC0415  # beside the others that wait
+
+    return f"s3://{BUCKET}/{prefix}"
 
 
-def _say_what_happened(summary: Summary, swept: Mapping[float, int], run: Run, *, sound: bool) -> None:
+def _say_what_happened(walked: Walked) -> None:
+    summary, run, there = walked.summary, walked.run, walked.applied.there
     failed = ", ".join(f"{code} {number}" for code, number in sorted(summary.errors.items())) or "none"
-    steps = ", ".join(f"{swept[at]:,} at {at:.2f}" for at in (0.25, 0.5, 0.75))
+    steps = ", ".join(f"{walked.swept[at]:,} at {at:.2f}" for at in (0.25, 0.5, 0.75))
     click.echo(f"""
 What happened
   {summary.listed:,} objects listed, {summary.already_done:,} of them done before
@@ -155,7 +236,10 @@ What happened
 {summary.not_images:,} no images, failed: {failed}
   `people >= threshold` would remove {steps}
   removed {run.removed:,}, kept {run.kept:,}, errors {run.errors:,} of {run.listed:,}
-  the store is {"sound" if sound else "NOT SOUND"}""")
+  {_uri(CLEANED)}/ holds {there.objects:,} of the {run.kept:,} kept images, {there.size_bytes:,} bytes, and \
+{"nothing else" if walked.applied.is_clean else "NOT ONLY THESE"}
+  `clipsieve undo` would take back {walked.undone.ours.objects:,} objects, which this run has made
+  the store is {"sound" if walked.is_sound else "NOT SOUND"}""")
 
 
 def _say_how_right(rows: Sequence[Mapping[str, object]], truths: Mapping[str, "Truth"]) -> None:
@@ -175,20 +259,28 @@ def _say_how_right(rows: Sequence[Mapping[str, object]], truths: Mapping[str, "T
         )
 
 
-def _say_what_next(folder: Path, store: str, run: Path) -> None:
+def _say_what_next(folder: Path, run: Run) -> None:
+    store = folder / "store"
     click.echo(f"""
 Where it lies
-  pictures       {folder / PREFIX}
-  store          {store}
-  manifests      {run}
-  contact sheet  {run}.html
+  pictures  {folder / PREFIX}
+  store     {store}
+  run       {run.place}
+  report    {run.place}/report.html: open it in a browser
+  bucket    in memory, and gone with this command
 
 What to try next
   clipsieve status {store}
   clipsieve sweep {store} people
   clipsieve sql {store} "select uri, people from scores order by people desc limit 20"
-  clipsieve export {store} --remove 'people >= 0.6 and width_px < 160' --to {folder / "another-run"}
-  clipsieve embed ./photos --store ./store --encoder ViT-B-32/laion2b_s34b_b79k""")  # noqa: S608  # text for a person
+  clipsieve export {store} --remove 'people >= 0.6 and width_px < 160' --to {folder / "runs"}
+
+The same with a bucket of yours
+  clipsieve embed s3://BUCKET/train/ --store ./store --encoder ViT-B-32/laion2b_s34b_b79k
+  clipsieve score ./store
+  clipsieve export ./store people-strict --to ./runs
+  clipsieve apply ./runs/RUN_ID --to s3://BUCKET/cleaned/train/
+  clipsieve undo ./runs/RUN_ID""")  # noqa: S608  # text for a person
 
 
 @contextmanager

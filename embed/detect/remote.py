@@ -30,6 +30,8 @@ API: Final = "2016-06-27"
 _SENT_SIDE_PX: Final = 4096
 _QUALITIES: Final = (95, 85, 70, 50)
 _UPRIGHT: Final = (None, 1)
+_PLAIN: Final = ("1", "L", "LA", "P", "RGB", "RGBA")
+"""What every decoder reads alike; CMYK and deep greyscale are sent as they were judged here."""
 
 
 class Remote:
@@ -75,7 +77,7 @@ class Remote:
             one.bucket is not None
             and facts is not None
             and one.size_bytes <= MAX_STORED_BYTES
-            and _is_taken(facts)
+            and is_taken(facts)
             and self._service.reads_from(one.bucket)
         )
 
@@ -91,17 +93,19 @@ class Remote:
         """Return the image's own bytes where the service takes them, else a JPEG of its pixels."""
         data = self.reader.read(wanted.source_object).data
         decoded = decode(data)
-        if len(data) <= MAX_BYTES and _is_taken(decoded.facts):
+        if len(data) <= MAX_BYTES and is_taken(decoded.facts):
             return data
         return _jpeg(decoded.image)
 
 
-def _is_taken(facts: ImageFacts) -> bool:
+def is_taken(facts: ImageFacts) -> bool:
     """Whether an image is of a format and size that the service takes, and will be turned upright as it is here.
 
     It turns a JPEG by its EXIF orientation, and nothing else.
     """
-    if facts.format not in FORMATS or (facts.format != "JPEG" and facts.exif_orientation not in _UPRIGHT):
+    if facts.format not in FORMATS or facts.mode not in _PLAIN:
+        return False
+    if facts.format != "JPEG" and facts.exif_orientation not in _UPRIGHT:
         return False
     return min(facts.width_px, facts.height_px) >= MIN_SIDE_PX and max(facts.width_px, facts.height_px) <= MAX_SIDE_PX
 

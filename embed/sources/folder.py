@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 from embed.sources.read import Fetched, ReadFailed, refuse_large
+from store.aside import OWN, moved_aside
 from store.errors import SourceError
 from store.records import ErrorCode, SourceObject
 
@@ -16,7 +17,10 @@ PAGE_OBJECTS = 1000
 
 
 class FolderSource:
-    """Regular files below a folder, symbolic links to files included, in the order of their names."""
+    """Regular files below a folder, symbolic links to files included, in the order of their names.
+
+    What `apply --in-place` has moved aside is not listed.
+    """
 
     def __init__(self, path: Path) -> None:
         """Name the folder."""
@@ -50,7 +54,7 @@ class FolderSource:
 
     def _files(self) -> Iterator[SourceObject]:
         for parent, folders, names in os.walk(os.fsencode(self.path), onerror=_refuse):
-            folders.sort()
+            folders[:] = sorted({*folders} - moved_aside(parent) if os.fsencode(OWN) in folders else folders)
             for name in sorted(names):
                 one = self._object(os.path.join(parent, name))  # noqa: PTH118  # bytes again
                 if one is not None:

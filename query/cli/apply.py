@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
 from query.cli.common import LOOK
+from query.cli.runs import FrontDoor, on_run, s3_options
 from query.deliver.apply.copies import ApplyOptions, CopyJob
-from query.deliver.apply.delivery import Delivery, WayBack
+from query.deliver.apply.delivery import WayBack
 from query.deliver.apply.in_place.job import InPlaceJob
 from query.deliver.apply.in_place.plan import InPlacePlan
 from query.deliver.apply.plan import Prices
@@ -17,7 +18,6 @@ from query.deliver.apply.undo import UndoPlan
 from query.output import megabytes, show
 from store.copies import CopyOptions
 from store.errors import UsageError
-from store.s3 import S3Options
 
 _PRICES = Prices()
 _EXAMPLES = 5
@@ -37,37 +37,18 @@ _STATES = {
 }
 _AT_THE_FOLDER = {
     "changed": "changed since it was judged, and stays",
+    "unknown": "its vector was imported, so nobody knows which file was judged; it stays",
     "vanished": "no longer there",
     "occupied": "a file of its name is there already, and it stays",
 }
 
 
-class FrontDoor(Protocol):
-    """What these commands ask of the front door."""
-
-    def open_run(self, place: str, s3: S3Options) -> Delivery:
-        """Open an exported run."""
-
-
 _yes = click.option("--yes", is_flag=True, help="Do it. Without this, only what would be done is shown.")
-
-
-def _on_run(command: Callable[..., None]) -> Callable[..., None]:
-    """Take RUN and what leads to it."""
-    for decorate in (
-        click.option("--region", help="The bucket's region."),
-        click.option("--endpoint-url", metavar="URL", help="An S3 service that is not AWS."),
-        click.option("--requester-pays", is_flag=True, help="Pay for the requests to a requester-pays bucket."),
-        click.option(
-            "--trust-conditions",
-            is_flag=True,
-            help="The service honours conditional copies and deletes, as AWS does; others are asked before each.",
-        ),
-        click.argument("run"),
-        click.pass_obj,
-    ):
-        command = decorate(command)
-    return command
+_trust = click.option(
+    "--trust-conditions",
+    is_flag=True,
+    help="The service honours conditional copies and deletes, as AWS does; others are asked before each.",
+)
 
 
 @click.command()
@@ -112,7 +93,8 @@ def _on_run(command: Callable[..., None]) -> Callable[..., None]:
     metavar="DOLLARS",
     help="Keeping the copies.",
 )
-@_on_run
+@_trust
+@on_run
 def apply(front: FrontDoor, run: str, *, yes: bool, to: str | None, in_place: bool, **words: Any) -> None:
     """Copy the images that RUN keeps to a clean prefix, or move aside in their folder those that it does not keep.
 
@@ -123,7 +105,7 @@ def apply(front: FrontDoor, run: str, *, yes: bool, to: str | None, in_place: bo
     if (to is None) == (not in_place):
         raise UsageError("Where to?", do="Give either --to s3://BUCKET/PREFIX/ or --in-place.")
     trust = words.pop("trust_conditions") or None
-    delivery = front.open_run(run, _s3_options(words))
+    delivery = front.open_run(run, s3_options(words))
     prices = Prices(*(words.pop(f"price_per_{name}") for name in ("1000_requests", "1000_reads", "gb_month")))
     whole_keys, workers = words.pop("whole_keys"), words.pop("workers")
     if to is not None:
@@ -144,14 +126,15 @@ def apply(front: FrontDoor, run: str, *, yes: bool, to: str | None, in_place: bo
 @click.command()
 @click.option("--to", metavar="PLACE", help="Only what was done at this prefix or folder.")
 @_yes
-@_on_run
+@_trust
+@on_run
 def undo(front: FrontDoor, run: str, *, yes: bool, to: str | None, **words: Any) -> None:
     """Take back exactly what `clipsieve apply` has made or moved for RUN, and nothing else.
 
     What is not ours any more stays. In a bucket with versions exactly our version goes: all is as it was before.
     """
     trust = words.pop("trust_conditions") or None
-    delivery = front.open_run(run, _s3_options(words))
+    delivery = front.open_run(run, s3_options(words))
     jobs = list(delivery.ways_back(to, honours_conditions=trust))
     if not jobs:
         click.echo("There is nothing to undo: this run was not applied" + (f" to {to}." if to else "."))
@@ -269,7 +252,3 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
 def _one_line(name: str) -> str:
     """Return a name with what breaks a line, or is nothing to be seen, spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
-
-
-def _s3_options(words: dict[str, Any]) -> S3Options:
-    return S3Options(words.pop("endpoint_url"), words.pop("region"), requester_pays=words.pop("requester_pays"))

@@ -2,17 +2,19 @@
 
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from query.cli.common import format_option, on_store
 from query.duplicates.ask import Duplicates
-from query.duplicates.neighbors.find import FLOOR, MEMORY_BYTES, Found
-from query.duplicates.sets import APPROXIMATE, EXACT, described, recall_at
-from query.duplicates.words import KEEP_FIRST_BY
+from query.duplicates.sets import APPROXIMATE, EXACT, FLOOR, described, recall_at
+from query.duplicates.words import KEEP_FIRST_BY, MEMORY_BYTES
 from query.output import megabytes, print_table, show
 from query.session import Session
+
+if TYPE_CHECKING:
+    from query.duplicates.neighbors.find import Found
 
 _SHOWN = 10
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -89,7 +91,8 @@ def duplicates(session: Session, *, at: float | None, sweep: bool, html: str | N
         table = session.duplicates_by_threshold((), **words)
         print_table(table, kind)
         return
-    found = session.duplicates(at, **words, html=html)
+    at_most = _SHOWN if kind == "table" and html is None else None  # to name all of a million takes a while
+    found = session.duplicates(at, **words, html=html, at_most=at_most)
     if kind == "table":
         _show_duplicates(found)
     else:
@@ -98,7 +101,7 @@ def duplicates(session: Session, *, at: float | None, sweep: bool, html: str | N
         click.echo(f"Sheet written to {html}.", err=True)
 
 
-def _show_found(found: Found) -> None:
+def _show_found(found: "Found") -> None:
     neighbors = found.neighbors
     new = f"{found.new_images:,} images compared" if found.new_images else "Nothing was missing"
     click.echo(
@@ -118,8 +121,10 @@ def _show_found(found: Found) -> None:
 
 
 def _show_duplicates(found: Duplicates) -> None:
-    removed = found.rows.num_rows
-    click.echo(f"{removed:,} of {found.images:,} images are duplicates of {found.groups:,} that stay: {found.asked}.")
+    removed = found.removed
+    stay = f"{found.groups:,} that {'stays' if found.groups == 1 else 'stay'}"
+    are = f"{removed:,} of {found.images:,} images are duplicates of {stay}" if removed else None
+    click.echo(f"{are or f'No image of {found.images:,} is a duplicate'}: {found.asked}.")
     if found.tiers:
         show(
             ["", "removed", "size"],

@@ -1,6 +1,7 @@
 """Asked of pairs that were found before: what is a duplicate of what, at any threshold, without a vector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,24 +13,26 @@ from query.duplicates.keepers import Edges, components, removed
 from query.duplicates.sets import NeighborSet, compared, described
 from query.duplicates.words import DuplicateWords, Ranking, checked
 from query.opened import Opened
+from query.rules.policies.condition import cannot_be_applied
 from sql import load
 from store.schema import NEIGHBORS
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """An answer. `rows` is one row per removed image; see `sql/duplicates/listed.sql`."""
+    """An answer. `rows` is one row per removed image, or some of them; see `sql/duplicates/listed.sql`."""
 
     words: DuplicateWords
     rows: pa.Table
+    groups: int  # kept images that something is a duplicate of
     tiers: tuple[dict[str, Any], ...]  # tier, removed, size_bytes
     images: int  # embedded images of the newest listings
     neighbors: NeighborSet | None  # where the pairs come from; None where none were asked for
 
     @property
-    def groups(self) -> int:
-        """Return how many kept images something is a duplicate of."""
-        return len(self.rows["duplicate_of"].unique())
+    def removed(self) -> int:
+        """Return how many images go."""
+        return sum(tier["removed"] for tier in self.tiers)
 
     @property
     def asked(self) -> str:
@@ -39,50 +42,59 @@ class Duplicates:
         return f"a cosine of {self.words.at:g} or more, pairs {described(self.neighbors, self.words.at)}"
 
 
-def find_duplicates(opened: Opened, words: DuplicateWords, eligible: str = "") -> NeighborSet | None:
-    """Fill the table `duplicates`: image_id (removed), duplicate_of (kept, among the same images), cosine, tier.
+def duplicates(opened: Opened, words: DuplicateWords, at_most: int | None = None) -> Duplicates:
+    """Return what is a duplicate of what; `at_most` so many rows of it, those that are the least alike."""
+    ranking = checked(opened, words)
+    neighbors = show_involved(opened, words.at)
+    with _naming_the_question():
+        find_duplicates(opened, words.at, words.groups, ranking)
+    connection = opened.connection
+    ((images,),) = connection.execute("select count(*) from candidates").fetchall()
+    tiers = connection.sql(load("duplicates/summary")).to_arrow_table().to_pylist()
+    given = {"at_most": 2**62 if at_most is None else at_most}
+    rows = connection.sql(load("duplicates/listed"), params=given).to_arrow_table()
+    ((groups,),) = connection.execute("select count(distinct duplicate_of) from duplicates").fetchall()
+    return Duplicates(words, rows, groups, tuple(tiers), images, neighbors)
 
-    `eligible` names a table or view of this connection with `image_id` and `never_removed` (boolean): only its images
-    take part, as removed ones and as keepers; those that are never removed are keepers before all others. A policy
-    gives here what no other rule removes, and marks what a rule keeps. Return the set that the pairs are from.
+
+def show_involved(opened: Opened, at: float | None) -> NeighborSet | None:
+    """Fill the table `involved` with the images that may be duplicates; return the set that the pairs are from.
+
+    The pairs are the view `pair_rows`. Raise NotCompared or UsageError where they cannot answer.
     """
-    neighbors, edges, images = ranked_edges(opened, words, eligible)
-    gone = removed(edges, images)
+    connection = opened.connection
+    if at is None:
+        connection.execute(load("duplicates/involved_by_content"))
+        return None
+    neighbors = compared(opened.store, at)
+    paths = [opened.store.location.duckdb_path(name) for name in neighbors.pair_files]
+    rows = connection.read_parquet(paths) if paths else connection.from_arrow(NEIGHBORS.empty_table())
+    rows.create_view("pair_rows", replace=True)
+    connection.execute(load("duplicates/involved"), {"at": at})
+    return neighbors
+
+
+def find_duplicates(opened: Opened, at: float | None, groups: str, ranking: Ranking) -> None:
+    """Fill the table `duplicates`: image_id (removed), duplicate_of (kept), cosine, tier.
+
+    Only images that are involved and that the ranking lets take part are removed, and only these are keepers.
+    """
+    gone = removed(*ranked_edges(opened, at, groups, ranking))
     table = pa.table({"place": gone.place, "partner": gone.partner, "cosine": gone.cosine})
     opened.connection.from_arrow(table).create_view("removed_places", replace=True)
     opened.connection.execute(load("duplicates/partners"))
     opened.connection.execute("drop view removed_places")
-    return neighbors
 
 
-def duplicates(opened: Opened, words: DuplicateWords) -> Duplicates:
-    """Return what is a duplicate of what."""
-    neighbors = find_duplicates(opened, words)
+def ranked_edges(opened: Opened, at: float | None, groups: str, ranking: Ranking) -> tuple[Edges, int]:
+    """Rank the images involved (table `ranked`); return the pairs that count, and how many images are ranked."""
     connection = opened.connection
-    ((images,),) = connection.execute("select count(*) from candidates").fetchall()
-    tiers = connection.sql(load("duplicates/summary")).to_arrow_table().to_pylist()
-    rows = connection.sql(load("duplicates/listed")).to_arrow_table()
-    return Duplicates(words, rows, tuple(tiers), images, neighbors)
-
-
-def ranked_edges(opened: Opened, words: DuplicateWords, eligible: str = "") -> tuple[NeighborSet | None, Edges, int]:
-    """Rank the images involved (table `ranked`) and return the pairs that count, and how many images are ranked."""
-    ranking = checked(opened, words)
-    connection = opened.connection
-    neighbors = None
-    if words.at is None:
-        connection.execute(load("duplicates/involved_by_content"))
-        _rank(connection, ranking, eligible)
-        rows = connection.sql(load("duplicates/edges_by_content"), params={"groups": words.groups})
-    else:
-        neighbors = compared(opened.store, words.at)
-        _show_pairs(opened, neighbors)
-        connection.execute(load("duplicates/involved"), {"at": words.at})
-        _rank(connection, ranking, eligible)
-        rows = connection.sql(load("duplicates/edges"), params={"at": words.at, "groups": words.groups})
-    found = rows.fetchnumpy()
-    edges = Edges(found["better"].astype(np.int64), found["worse"].astype(np.int64), found["cosine"])
-    return neighbors, edges, int(connection.execute("select count(*) from ranked").fetchall()[0][0])
+    connection.execute(f"create or replace temp table ranked as {ranking.query()}")
+    given = {"groups": groups} if at is None else {"groups": groups, "at": at}
+    query = load("duplicates/edges_by_content" if at is None else "duplicates/edges")
+    found = connection.sql(query, params=given).fetchnumpy()
+    edges = Edges(found["better"], found["worse"], found["cosine"])
+    return edges, int(connection.execute("select count(*) from ranked").fetchall()[0][0])
 
 
 def sweep_duplicates(opened: Opened, thresholds: Sequence[float], words: Mapping[str, str]) -> pa.Table:
@@ -93,7 +105,11 @@ def sweep_duplicates(opened: Opened, thresholds: Sequence[float], words: Mapping
     """
     floor = compared(opened.store).floor
     thresholds = sorted(thresholds) or sorted({floor, *(k / 100 for k in range(int(floor * 100) + 1, 101))})
-    _, edges, images = ranked_edges(opened, DuplicateWords(thresholds[0], **words))
+    asked = DuplicateWords(thresholds[0], **words)
+    ranking = checked(opened, asked)
+    show_involved(opened, asked.at)
+    with _naming_the_question():
+        edges, images = ranked_edges(opened, asked.at, asked.groups, ranking)
     return pa.Table.from_pylist([_counted(edges.at(threshold), images, threshold) for threshold in thresholds], SWEPT)
 
 
@@ -106,6 +122,15 @@ SWEPT = pa.schema(
         ),
     ]
 )
+
+
+@contextmanager
+def _naming_the_question() -> Iterator[None]:
+    """Raise UsageError in place of DuckDB's error where an order or a condition fails on some image."""
+    try:
+        yield
+    except (duckdb.DataError, duckdb.ProgrammingError) as error:
+        raise cannot_be_applied("The order or a condition", error) from error
 
 
 def _counted(edges: Edges, images: int, threshold: float) -> dict[str, Any]:
@@ -122,16 +147,3 @@ def _counted(edges: Edges, images: int, threshold: float) -> dict[str, Any]:
         "chained_removed": int((chains - 1).sum()),
         "largest_chain": int(chains.max(initial=0)),
     }
-
-
-def _rank(connection: duckdb.DuckDBPyConnection, ranking: Ranking, eligible: str) -> None:
-    query = ranking.query(eligible)
-    connection.execute(f"create or replace temp table ranked as {query}")
-
-
-def _show_pairs(opened: Opened, neighbors: NeighborSet) -> None:
-    """Create the view `pair_rows` over the files of one set."""
-    paths = [opened.store.location.duckdb_path(name) for name in neighbors.pair_files]
-    connection = opened.connection
-    rows = connection.read_parquet(paths) if paths else connection.from_arrow(NEIGHBORS.empty_table())
-    rows.create_view("pair_rows", replace=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Places = npt.NDArray[np.int64]
+Places = npt.NDArray[np.integer]
 
 _CHUNK = 1 << 20  # pairs that are turned into Python's numbers at a time
 

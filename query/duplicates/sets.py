@@ -21,6 +21,9 @@ from store.layout import EncoderStore
 
 EXACT, APPROXIMATE = "exact", "approximate"
 
+FLOOR = 0.90
+"""Where pairs begin unless another floor is asked for."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -154,13 +157,13 @@ def compared(store: EncoderStore, at: float | None = None) -> NeighborSet:
         floor = min(one.floor for one in whole)
         raise UsageError(
             f"Pairs are kept from a cosine of {floor:g} on, so nothing can be said of {at:g}.",
-            do=f"Ask for --at {floor:g} or more, or run `clipsieve neighbors STORE --floor {at:g}`.",
+            do=f"Ask for {floor:g} or more, or run `clipsieve neighbors STORE --floor {at:g}`.",
         )
     missing = min((len(wanted - set(one.parts)) for one in sets), default=len(wanted))
     raise NotCompared(
         f"{missing:,} of {len(wanted):,} parts of the store have not been compared with the others yet.",
         "An answer without them would be wrong.",
-        "Run `clipsieve neighbors STORE`.",
+        f"Run `clipsieve neighbors STORE{f' --floor {at:g}' if at is not None and at < FLOOR else ''}`.",
     )
 
 

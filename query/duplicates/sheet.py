@@ -21,7 +21,7 @@ def sheet_of(opened: Opened, found: Duplicates) -> Sheet:
     ids = {row[name] for rows in shown for row in rows[:MOST_CARDS] for name in ("duplicate_of_id", "image_id")}
     thumbnails = _thumbnails(opened, ids)
     intro = [
-        f"{found.rows.num_rows:,} duplicates of {found.groups:,} images that stay, of {found.images:,} images in all.",
+        f"{found.removed:,} duplicates of {found.groups:,} images that stay, of {found.images:,} images in all.",
         f"From {opened.store.location.uri}; {found.asked}.",
         *([f"Shown: the {len(shown):,} groups with the least alike pairs."] if len(groups) > len(shown) else []),
         *([opened.store.encoder.caution] if opened.store.encoder.caution else []),

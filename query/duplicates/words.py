@@ -1,7 +1,10 @@
-"""What is asked of duplicates: how alike, which image stays, and which may be compared with which."""
+"""What is asked of neighbors and of duplicates: how alike, which image stays, and which may be compared with which."""
 
 from dataclasses import dataclass
 
+import duckdb
+
+from query.duplicates.sets import FLOOR
 from query.opened import Opened
 from query.readonly import parse
 from query.rules.policies.condition import (
@@ -18,6 +21,31 @@ from store.errors import QueryRefused, UsageError
 
 KEEP_FIRST_BY = "width_px * height_px desc, size_bytes desc, last_modified, uri"
 """The keeper: most pixels, then most bytes, then the oldest, then by URI."""
+
+
+MEMORY_BYTES = 2_000_000_000
+_LEAST_MEMORY_BYTES = 600_000_000
+
+
+@dataclass(frozen=True)
+class NeighborWords:
+    """What to find: pairs from `floor` on, by a method or, where it is None, by the one that suits the size."""
+
+    floor: float = FLOOR
+    method: str | None = None
+    memory_bytes: int = MEMORY_BYTES
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be found."""
+        if not 0 < self.floor <= 1:
+            raise UsageError(f"A floor of {self.floor:g} is no cosine above 0 and up to 1.")
+        if self.floor != round(self.floor, 6):
+            raise UsageError(f"A cosine is exact to its sixth decimal, and {self.floor!r} has more.")
+        if self.memory_bytes < _LEAST_MEMORY_BYTES:
+            raise UsageError(
+                f"{self.memory_bytes / 1e6:,.0f} MB of memory are too few: the libraries alone take most of that.",
+                do=f"Give --memory at least {_LEAST_MEMORY_BYTES / 1e6:,.0f}MB.",
+            )
 
 
 @dataclass(frozen=True)
@@ -46,65 +74,58 @@ class DuplicateWords:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The checked SQL of a question."""
+    """The checked SQL of a question: who takes part, who is never removed, and who comes before whom."""
 
     order: str
-    where: str
-    never: str
-    group: str
+    where: str = "true"
+    never: str = "false"
+    group: str = "''"
+    joins: str = ""  # tables joined to `candidates`, which the other words may ask about too
 
-    def query(self, eligible: str = "") -> str:
-        """Return a query: image_id, place (0 is the best), never, group_name and content of each image involved.
-
-        `eligible` is a table of image_id and never_removed, which limits what takes part; it is our own name.
-        """
-        never = f"coalesce({self.never}, false)" + (" or never_removed" if eligible else "")
-        joined = f"inner join {eligible} using (image_id)" if eligible else ""
+    def query(self) -> str:
+        """Return a query: image_id, place (0 is the best), never, group_name and content of each image involved."""
+        never = f"coalesce({self.never}, false)"
         return f"""
             select
                 image_id,
-                row_number() over (order by _never desc, {self.order}
+                row_number() over (order by {never} desc, {self.order}
                 , uri, image_id) - 1 as place,
-                _never as never,
-                _group as group_name,
+                {never} as never,
+                {self.group}::varchar as group_name,
                 sha256,
                 pixels_sha256,
                 coalesce(pixels_sha256, sha256) as content
-            from (
-                select candidates.*, {never} as _never, {self.group}::varchar as _group
-                from candidates
-                semi join involved using (image_id)
-                {joined}
-                where coalesce({self.where}, false)
-            ) as candidates
+            from (select * from candidates semi join involved using (image_id)) as candidates{self.joins}
+            where coalesce({self.where}, false)
         """  # noqa: S608  # every piece is checked code
 
 
 def checked(opened: Opened, words: DuplicateWords) -> Ranking:
     """Return the question as SQL; raise where it asks for what is not there, or does more than ask."""
+    if words.keep_first_by != KEEP_FIRST_BY:
+        order = parse_order(opened.connection, words.keep_first_by, f"--keep-first-by {words.keep_first_by!r}")
+        kind_of(opened.connection, "candidates", order, opened.columns, shipped_concepts())
+        require_scores([order], opened.scored, image_parts(opened.store))
     texts = {"--where": words.where, "--never": words.never, "--within": words.within, "--across": words.across}
-    asked = {option: _condition(opened, option, text) for option, text in texts.items() if text.strip()}
-    order = _order(opened, words.keep_first_by)
+    asked = {
+        option: parse_condition(opened.connection, text, f"{option} {text!r}")
+        for option, text in texts.items()
+        if text.strip()
+    }
     for option, condition in asked.items():
         check = check_condition if option in {"--where", "--never"} else kind_of
         check(opened.connection, "candidates", condition, opened.columns, shipped_concepts())
-    kind_of(opened.connection, "candidates", order, opened.columns, shipped_concepts())
-    require_scores([*asked.values(), order], opened.scored, image_parts(opened.store))
+    require_scores([*asked.values()], opened.scored, image_parts(opened.store))
     sql = {option: condition.sql for option, condition in asked.items()}
     group = sql.get("--within") or sql.get("--across") or "''"
     return Ranking(words.keep_first_by, sql.get("--where", "true"), sql.get("--never", "false"), group)
 
 
-def _condition(opened: Opened, option: str, text: str) -> Condition:
-    return parse_condition(opened.connection, text, f"{option} {text!r}")
-
-
-def _order(opened: Opened, text: str) -> Condition:
+def parse_order(connection: duckdb.DuckDBPyConnection, text: str, what: str) -> Condition:
     """Return an order as the expression that ranks by it; raise UsageError where it is more than an order."""
-    what = f"--keep-first-by {text!r}"
     ranking = f"row_number() over (order by {text}\n)"
     try:
-        tree = parse(opened.connection, f"select ({ranking}\n)") if text.strip() else []
+        tree = parse(connection, f"select ({ranking}\n)") if text.strip() else []
     except QueryRefused as error:
         raise UsageError(
             f"{what} is no order: {first_line(error)}.", do=f"The usual one is {KEEP_FIRST_BY!r}."
@@ -112,4 +133,4 @@ def _order(opened: Opened, text: str) -> Condition:
     columns = [(one["class"], one.get("start"), one.get("end")) for node in tree for one in node["select_list"]]
     if columns != [("WINDOW", "UNBOUNDED_PRECEDING", "CURRENT_ROW_RANGE")]:
         raise UsageError(f"{what} is no order.", do=f"The usual one is {KEEP_FIRST_BY!r}.")
-    return parse_condition(opened.connection, ranking, what)
+    return parse_condition(connection, ranking, what)

@@ -5,7 +5,8 @@ The images are read once, from the table `held` in memory, with every condition 
     select image_id, (people >= 0.5) as h1, folder as g2 from held as candidates
 
 Around that stand our own words alone. The groups that a rule holds for are found first, rule by rule, as one row each
-of a table `flagged_<number>`; then a rule is a column or a join, and the first rule that holds is one CASE.
+of a table `flagged_<number>`, and duplicates as one row each of a table `duplicates_<number>`; then a rule is a column
+or a join, and the first rule that holds is one CASE.
 """
 
 import re
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 import duckdb
 import pyarrow as pa
 
+from query.duplicates.sets import compared
 from query.opened import Opened
 from query.rules.policies.condition import (
     cannot_be_applied,
@@ -25,7 +27,7 @@ from query.rules.policies.condition import (
     quoted,
     require_scores,
 )
-from query.rules.policies.kinds import Fact, Group, GroupRule, ImageRule, Rule, columns_of
+from query.rules.policies.kinds import DuplicateRule, Fact, Group, GroupRule, ImageRule, Rule, columns_of
 from query.rules.policies.policy import Policy
 from query.rules.tables import read_table, require_matches
 from query.scoring.concepts import shipped_names
@@ -54,6 +56,7 @@ class Asked:
     opened: Opened
     policy: Policy
     source: str  # what the images are read FROM; it is named candidates, and has what the rules ask about
+    joins: str  # the part of it that joins the policy's tables
     made: list[str]  # the tables that are dropped at the end
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -107,8 +110,14 @@ class Asked:
         """Run a statement that holds conditions of the policy."""
         given = {**self.parameters, **parameters}
         given = {name: value for name, value in given.items() if re.search(rf"\${name}\b", statement)}
-        try:
+        with self.naming_the_culprit():
             return self.connection.execute(statement, given or None).fetchall()
+
+    @contextmanager
+    def naming_the_culprit(self) -> Iterator[None]:
+        """Raise UsageError in place of DuckDB's error where a condition fails on some image, and name it."""
+        try:
+            yield
         except (duckdb.DataError, duckdb.ProgrammingError) as error:
             raise cannot_be_applied(self._culprit(), error) from error
 
@@ -117,7 +126,8 @@ class Asked:
         for _, rule in self.rules:
             for expression in rule.expressions:
                 try:
-                    self.connection.execute(f"select count({expression.sql}) from {self.source}")  # noqa: S608
+                    asked = f"select {expression.sql} as answer from candidates{self.joins}"  # noqa: S608
+                    self.connection.execute(f"select count(answer) from ({asked})")  # noqa: S608
                 except duckdb.Error:
                     return expression.what
         return f"The policy {self.policy.name}"
@@ -130,18 +140,25 @@ class Asked:
                 asked.append(f"{rule.condition.sql} as h{number}")
             if isinstance(rule, GroupRule):
                 asked.append(f"{self.group(number, rule.group)} as g{number}")
-            if rule.unless:
+            if isinstance(rule, DuplicateRule):
+                asked.append(f"image_id as d{number}")
+            elif rule.unless:
                 asked.append(f"{rule.unless.sql} as u{number}")
         return f"select {', '.join(asked)} from {self.source}"  # noqa: S608
 
     def joined(self, rules: Numbered, *columns: str) -> str:
-        """Return what `holds` and `first` are asked FROM: the conditions, beside the groups that rules hold for."""
-        groups = "".join(
+        """Return what `holds` and `first` are asked FROM: the conditions, beside what rules were found to hold for."""
+        found = "".join(
             f" left join flagged_{number} on asked.g{number} = flagged_{number}.group_name"
             for number, rule in rules
             if isinstance(rule, GroupRule)
         )
-        return f"({self.conditions(rules, *columns)}) as asked{groups}"
+        found += "".join(
+            f" left join duplicates_{number} on asked.d{number} = duplicates_{number}.image_id"
+            for number, rule in rules
+            if isinstance(rule, DuplicateRule)
+        )
+        return f"({self.conditions(rules, *columns)}) as asked{found}"
 
     def group(self, number: int, group: Group) -> str:
         """Return the name of an image's group as SQL; null where it has none."""
@@ -155,6 +172,8 @@ class Asked:
 
 def holds(number: int, rule: Rule) -> str:
     """Return SQL that is true where a rule holds, whatever the rules above it say."""
+    if isinstance(rule, DuplicateRule):
+        return f"duplicates_{number}.image_id is not null"
     text = f"flagged_{number}.group_name is not null" if isinstance(rule, GroupRule) else f"asked.h{number}"
     return f"{text} and asked.u{number} is not true" if rule.unless else text
 
@@ -188,10 +207,10 @@ def _checked(opened: Opened, policy: Policy, made: list[str]) -> Asked:
         made.append(f"joined_{k}")
         known = [*known, *read_table(opened.connection, table, f"joined_{k}", known)]
         joins += f" left join joined_{k} as {quoted(table.name)} using ({table.on})"
-    names = columns_of(policy.rules) | {table.on for table in policy.tables}
-    base = opened.candidates_with(names)
-    source = f"{base}{joins}"
-    _check(opened, policy, source, known)
+    # Duplicates are ranked by themselves, of the few images that are close to others: nothing is held for them.
+    names = columns_of([rule for rule in policy.rules if not isinstance(rule, DuplicateRule)])
+    base = opened.candidates_with(names | {table.on for table in policy.tables})
+    _check(opened, policy, (f"{base}{joins}", f"candidates{joins}"), known)
     for k, table in enumerate(policy.tables):
         require_matches(opened.connection, table, f"joined_{k}", base)
     patterns = {
@@ -199,18 +218,24 @@ def _checked(opened: Opened, policy: Policy, made: list[str]) -> Asked:
         for number, rule in enumerate(policy.rules, 1)
         if isinstance(rule, GroupRule) and rule.group.pattern is not None
     }
-    return Asked(opened, policy, source, made, patterns)
+    return Asked(opened, policy, f"{base}{joins}", joins, made, patterns)
 
 
-def _check(opened: Opened, policy: Policy, source: str, known: Sequence[str]) -> None:
-    """Raise for the first condition that asks for what is not there; for scores that are missing, name them all."""
+def _check(opened: Opened, policy: Policy, sources: tuple[str, str], known: Sequence[str]) -> None:
+    """Raise for the first condition that asks for what is not there; for scores that are missing, name them all.
+
+    `sources` are what images are read FROM, and what duplicates are ranked FROM.
+    """
     scorable = shipped_names()
     try:
         for rule in policy.rules:
+            source = sources[isinstance(rule, DuplicateRule)]
             for condition in rule.conditions:
                 check_condition(opened.connection, source, condition, known, scorable)
-            if isinstance(rule, GroupRule):
-                kind_of(opened.connection, source, rule.group.expression, known, scorable)
+            for value in rule.values:
+                kind_of(opened.connection, source, value, known, scorable)
+            if isinstance(rule, DuplicateRule):
+                compared(opened.store, rule.at)
     except NotScored as error:
         missing = sorted((columns_of(policy.rules) - {column.lower() for column in known}) & {*scorable})
         if len(missing) == 1:

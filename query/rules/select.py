@@ -53,10 +53,10 @@ def decisions(opened: Opened, policy: Policy) -> pa.Table:
 
 
 def counted(asked: Asked, images: int = 0) -> Selection:
-    """Return what a policy would do, by the table `patterns`, which this fills; the groups must have been found."""
+    """Return what a policy would do, by the table `totals`, which this fills; the groups must have been found."""
     count(asked)
     connection = asked.connection
-    embedded = int(connection.table("patterns").sum("images").fetchall()[0][0] or 0)
+    embedded = int(connection.table("totals").project("images").fetchall()[0][0])
     rules = connection.sql(load("rules/rule_counts")).to_arrow_table()
     decided: dict[str, int] = {}
     for number, rule in asked.rules:

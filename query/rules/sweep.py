@@ -8,11 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
-from query.opened import Opened
+from query.opened import Opened, sorted_column
 from query.rules.plot import plot
 from query.rules.policies.condition import Condition, check_condition, first_line, kind_of, parse_condition
+from query.rules.thresholds import Scores, sweep_sorted
 from query.scoring.concepts import Concept, shipped_names
 from sql import load
 from store.errors import UsageError
@@ -93,6 +95,12 @@ class Axis:
         return {f"{prefix}{name}": value for name, value in given.items()}
 
     @property
+    def thresholds(self) -> Scores:
+        """Return the thresholds, (steps + 1,) float32: whole numbers divided once, so as their decimals are read."""
+        first, step, per = self._whole
+        return (first + step * np.arange(self.steps + 1)).astype(np.float32) / np.float32(per)
+
+    @property
     def _whole(self) -> tuple[int, int, int]:
         """Return whole numbers (first, step, per): threshold i is (first + i * step) / per, in smallest terms."""
         low, high = (Fraction(str(end)) for end in self.concept.range)
@@ -138,12 +146,14 @@ def sweep(opened: Opened, concepts: Sequence[Concept], words: SweepWords) -> Swe
     _show_scored(opened, axes, words)
     if words.by is not None:
         _refuse_too_many_groups(opened, axes[0], words.by)
-    if len(axes) > 1:
+    if len(axes) == 1 and words.by is None:
+        table = sweep_sorted(_sorted_scores(opened, axes[0], words), axes[0].thresholds, below=axes[0].below)
+    elif len(axes) > 1:
         table = _answer(opened, "rules/sweep_grid", {**axes[1].parameters("other_"), "either": words.either}, axes)
         names = [f"{axis.concept.name}_threshold" for axis in axes]
         table = table.rename_columns([*names, *table.column_names[len(names) :]])
     else:
-        table = _answer(opened, "rules/sweep" if words.by is None else "rules/sweep_groups", {}, axes)
+        table = _answer(opened, "rules/sweep_groups", {}, axes)
     return Sweep(axes, words, table, opened.no_longer_listed)
 
 
@@ -165,6 +175,13 @@ def _refuse_too_many_groups(opened: Opened, axis: Axis, by: str) -> None:
             f"--by {by!r} makes about {groups:,} groups, each with {axis.steps + 1:,} thresholds.",
             do="Take larger groups, such as --prefix 1, or fewer --steps.",
         )
+
+
+def _sorted_scores(opened: Opened, axis: Axis, words: SweepWords) -> Scores:
+    if words.where is None:
+        return opened.sorted_scores(axis.concept.name)
+    with _failing_on_some_image():
+        return sorted_column(opened.connection.table("scored"), "score")
 
 
 def _answer(opened: Opened, name: str, more: Mapping[str, Any], axes: Sequence[Axis]) -> pa.Table:

@@ -1,7 +1,8 @@
 -- The embedded images of one range of URIs, in their order, with what a manifest says of each. What decided stands here
 -- by its numbers: sorting moves every byte of a row.
 -- Grain: one row per embedded image of the range. Parameters: $low (the first URI), $high (the first one beyond). Reads
--- `decided` (one row per image that a rule decides: image_id, rule_number, fact, score, group_name) and `rules`.
+-- `decided` (one row per image that a rule decides: image_id, rule_number, fact, score, group_name, duplicate_of) and
+-- `rules`.
 create or replace temp table manifest as
 with objects as (
     select * from current_objects
@@ -40,6 +41,7 @@ select
     decided.fact,
     decided.score,
     decided.group_name,
+    decided.duplicate_of,
     coalesce(rules.decision, 'keep') as decision
 from objects as o
 inner join embedded using (image_id)

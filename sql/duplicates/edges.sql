@@ -22,8 +22,8 @@ with pairs as (
 )
 
 select
-    least(a_place, b_place) as better,
-    greatest(a_place, b_place) as worse,
+    least(a_place, b_place)::integer as better,
+    greatest(a_place, b_place)::integer as worse,
     cosine
 from pairs
 where cosine >= $at::float

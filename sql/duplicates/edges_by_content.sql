@@ -13,8 +13,8 @@ with bests as (
 )
 
 select
-    min(bests.place) as better,
-    ranked.place as worse,
+    min(bests.place)::integer as better,
+    ranked.place::integer as worse,
     1::float as cosine
 from ranked
 inner join bests

@@ -1,12 +1,21 @@
 -- The duplicates with what one wants to see of both images.
--- Grain: one row per removed image, by the kept image, its nearest duplicate first. Parameters: none. Reads the table
--- `duplicates`.
-with involved as (
-    select image_id
+-- Grain: one row per removed image, by the kept image, its nearest duplicate first. Parameters: $at_most, so many of
+-- them, the least alike. Reads the table `duplicates`.
+with wanted as (
+    select *
     from duplicates
+    order by
+        cosine asc,
+        image_id asc
+    limit $at_most
+),
+
+involved as (
+    select image_id
+    from wanted
     union
     select duplicate_of
-    from duplicates
+    from wanted
 ),
 
 facts as (
@@ -23,20 +32,20 @@ facts as (
 select
     kept.uri as duplicate_of,
     gone.uri,
-    duplicates.cosine,
-    duplicates.tier,
+    wanted.cosine,
+    wanted.tier,
     kept.width_px as kept_width_px,
     kept.height_px as kept_height_px,
     kept.size_bytes as kept_size_bytes,
     gone.width_px,
     gone.height_px,
     gone.size_bytes,
-    duplicates.duplicate_of as duplicate_of_id,
-    duplicates.image_id
-from duplicates
-inner join facts as kept on duplicates.duplicate_of = kept.image_id
-inner join facts as gone on duplicates.image_id = gone.image_id
+    wanted.duplicate_of as duplicate_of_id,
+    wanted.image_id
+from wanted
+inner join facts as kept on wanted.duplicate_of = kept.image_id
+inner join facts as gone on wanted.image_id = gone.image_id
 order by
     kept.uri asc,
-    duplicates.cosine desc,
+    wanted.cosine desc,
     gone.uri asc

@@ -2,7 +2,7 @@
 -- rule; an embedded image is decided by the first rule that holds, and kept where none does. `attribute`, `score`,
 -- `operator` and `threshold` say what the rule rests on; of a quarantine, `score` is its group's.
 -- Grain: one row per object of the newest listings. Parameters: none. Reads `decided` (one row per image that a rule
--- decides: image_id, rule_number, fact, score, group_name), `rules` and `facts`.
+-- decides: image_id, rule_number, fact, score, group_name, duplicate_of), `rules` and `facts`.
 create or replace temp view decisions as
 select
     c.image_id,
@@ -16,6 +16,8 @@ select
     facts.threshold,
     decided.group_name,
     rules.quarantine,
+    decided.duplicate_of,
+    case when decided.duplicate_of is not null then decided.score end as cosine,
     case when c.status = 'embedded' then coalesce(rules.decision, 'keep') else 'error' end as decision
 from current_images as c
 left join decided using (image_id)

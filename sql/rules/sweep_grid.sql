@@ -1,5 +1,5 @@
--- As rules/sweep, for two scores at once: what a rule over both would remove at each pair of thresholds.
--- Grain: one row per pair of thresholds. Parameters: $first, $step, $per, $steps, $below as in rules/sweep;
+-- As rules/sweep_groups, for two scores at once: what a rule over both would remove at each pair of thresholds.
+-- Grain: one row per pair of thresholds. Parameters: $first, $step, $per, $steps, $below as in rules/sweep_groups;
 -- $other_first, $other_step, $other_per, $other_steps, $other_below of the other; $either: one that holds is enough.
 -- Reads the view `scored` (one row per image: `score`, `other_score`), once.
 with rounded as (

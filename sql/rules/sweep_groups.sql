@@ -1,6 +1,8 @@
--- As rules/sweep, by group: how many images of each group each of several thresholds would remove and keep.
--- Grain: one row per group and threshold. Parameters: $first, $step, $per, $steps, $below, as in rules/sweep.
--- Reads the view `scored` (one row per image: `score`, `group_name`), once.
+-- How many images of each group each of several thresholds would remove and keep. True = removed: `score >= threshold`,
+-- equality included, or where $below is true `score < threshold`, as a rule compares.
+-- Grain: one row per group and threshold. Parameters: $first, $step, $per, whole numbers: threshold number i is
+-- ($first + i * $step) / $per, since one division of FLOATs gives the very FLOAT that its decimal means; $steps, the
+-- number of the last threshold; $below. Reads the view `scored` (one row per image: `score`, `group_name`), once.
 with thresholds as (
     select
         i,
@@ -8,6 +10,8 @@ with thresholds as (
     from range($steps + 1) as steps (i)
 ),
 
+-- Between two whole parts of $per, only the one that is nearer to a score can lie on either side of it; for the others
+-- rounding does not matter.
 rounded as (
     select
         group_name,

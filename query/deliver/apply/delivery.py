@@ -1,8 +1,8 @@
 """An exported run, opened to be applied and undone. What the commands do, a notebook does too."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from query.deliver.apply.copies import ApplyOptions, CopyJob, open_copy_job
@@ -13,6 +13,8 @@ from query.deliver.apply.in_place.undo import open_in_place_undo
 from query.deliver.apply.journal import declared_in
 from query.deliver.apply.run import ExportedRun
 from query.deliver.apply.undo import UndoPlan, open_undo_job
+from query.deliver.links import lasting
+from query.deliver.presign import Signed, presign_run
 from store.errors import RunDamaged, UsageError
 from store.s3 import S3Options
 
@@ -40,12 +42,20 @@ class Delivery:
 
     @classmethod
     def open(cls, place: str, s3: S3Options) -> "Delivery":
-        """Open the run at a folder or `s3://bucket/prefix`; raise RunDamaged where it is none."""
+        """Open the run at a folder or `s3://bucket/prefix`, or the only one in it; raise RunDamaged for none."""
         return cls(ExportedRun.open(place, s3), s3)
 
-    def copies(self, to: str, options: ApplyOptions | None = None) -> AbstractContextManager[CopyJob]:
-        """Open the job that copies what the run keeps to `s3://bucket/prefix/`: `plan` it, then `carry_out`."""
-        return open_copy_job(self.run, to, self.s3, options or ApplyOptions())
+    def copies(
+        self, to: str, options: ApplyOptions | None = None, *, trust_conditions: bool | None = None
+    ) -> AbstractContextManager[CopyJob]:
+        """Open the job that copies what the run keeps to `s3://bucket/prefix/`: `plan` it, then `carry_out`.
+
+        `trust_conditions` says that the service honours conditional requests, where the options do not.
+        """
+        options = options or ApplyOptions()
+        if trust_conditions is not None:
+            options = replace(options, honours_conditions=trust_conditions)
+        return open_copy_job(self.run, to, self.s3, options)
 
     def in_place(self) -> list[AbstractContextManager[InPlaceJob]]:
         """Open the jobs that move aside what the run does not keep, one for each folder that was judged.
@@ -60,6 +70,10 @@ class Delivery:
                 "Copy what it keeps with --to s3://BUCKET/PREFIX/.",
             )
         return [open_in_place_job(self.run, source) for source in folders]
+
+    def presign(self, lasts: str = "7d", names: Sequence[str] = ()) -> Signed:
+        """Write the run's manifests, or these of them, anew with URLs that let anybody read each image so long."""
+        return presign_run(self.run, self.s3, lasting(lasts), names)
 
     def ways_back(
         self, to: str | None = None, *, honours_conditions: bool | None = None

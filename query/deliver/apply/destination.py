@@ -85,7 +85,17 @@ def _no_bucket(_run: ExportedRun, row: dict[str, Any]) -> UsageError:
     )
 
 
+def _unknown(_run: ExportedRun, row: dict[str, Any]) -> UsageError:
+    return UsageError(
+        f"Of {row['found']:,} kept images no etag or no size is known, for example of {row['uri']}: their vectors were "
+        "imported.",
+        "Nobody could say whether an object still is the one that was judged, so nothing is copied.",
+        "Import them with their etag and size_bytes, or `clipsieve embed` them.",
+    )
+
+
 _REFUSALS = {
+    "unknown": _unknown,
     "collision": _collision,
     "too_long": _too_long,
     "outside": _outside,

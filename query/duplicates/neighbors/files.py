@@ -52,12 +52,12 @@ def pairs_table(rows: Rows, pairs: Pairs, *, numbered: bool = False) -> pa.Table
     return table.append_column("number", pa.array(order)) if numbered else table
 
 
-def write_cells(store: EncoderStore, neighbors: NeighborSet, bound: Bound, cells: Cells) -> None:
-    """Keep the cells, and the coordinates in which they are given."""
+def write_cells(store: EncoderStore, neighbors: NeighborSet, bound: Bound, cells: Cells) -> bool:
+    """Keep the cells, and the coordinates in which they are given; return False where the set has cells already."""
     sink = io.BytesIO()
     basis = np.empty((0, 0)) if bound.basis is None else bound.basis
     np.savez(sink, basis=basis, centroids=cells.centroids, reach=np.float64(cells.reach))
-    store.location.write(f"{neighbors.folder}/cells.npz", sink.getvalue())
+    return store.location.create(f"{neighbors.folder}/cells.npz", sink.getvalue())
 
 
 def read_cells(store: EncoderStore, neighbors: NeighborSet) -> tuple[Bound, Cells] | None:

@@ -16,37 +16,13 @@ from query.duplicates.sets import (
     read_neighbor_sets,
     remove_neighbor_set,
 )
+from query.duplicates.words import NeighborWords
 from query.scoring.score_sets import image_parts
-from store.errors import UsageError
 from store.layout import EncoderStore
 from store.parts import damaged
 
-FLOOR = 0.90
-MEMORY_BYTES = 2_000_000_000
-
 EXACT_UP_TO = 20_000_000_000
 """Pairs to compare. Up to here the exact way takes about half a minute on two cores; beyond, cells are used."""
-
-_LEAST_MEMORY_BYTES = 600_000_000
-
-
-@dataclass(frozen=True)
-class NeighborWords:
-    """What to find: pairs from `floor` on, by a method or, where it is None, by the one that suits the size."""
-
-    floor: float = FLOOR
-    method: str | None = None
-    memory_bytes: int = MEMORY_BYTES
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be found."""
-        if not 0 < self.floor <= 1:
-            raise UsageError(f"A floor of {self.floor:g} is no cosine above 0 and up to 1.")
-        if self.memory_bytes < _LEAST_MEMORY_BYTES:
-            raise UsageError(
-                f"{self.memory_bytes / 1e6:,.0f} MB of memory are too few: the libraries alone take most of that.",
-                do=f"Give --memory at least {_LEAST_MEMORY_BYTES / 1e6:,.0f}MB.",
-            )
 
 
 @dataclass(frozen=True)
@@ -68,7 +44,8 @@ def find_neighbors(
         with workers() as pool:
             target = Work(store, target, one, pool, words.memory_bytes, on_progress).run()
     store = store.refreshed()
-    target = target.refreshed(store)
+    # Another process may have added to it meanwhile.
+    target = next((one for one in read_neighbor_sets(store) if one.set_id == target.set_id), target)
     _tidy(store, target)
     counts = {name: _rows_of(store, name) for name in target.pair_files}
     new = counts.keys() - set(before.pair_files)
@@ -112,7 +89,9 @@ def _next_round(store: EncoderStore, target: NeighborSet) -> Round | None:
 
 def _tidy(store: EncoderStore, target: NeighborSet) -> None:
     """Remove files of rounds that were given up, and sets that this one says as much as."""
-    for name in sorted(target.present - set(target.pair_files)):
+    there = set(image_parts(store))
+    wanted = [one for one in target.rounds if target.done(one) or set(one.parts) <= there]
+    for name in sorted(target.present - {name for one in wanted for name in target.files(one)}):
         store.location.remove(name)
     for other in read_neighbor_sets(store):
         replaced = set(other.parts) <= set(target.parts) and other.floor >= target.floor

@@ -35,9 +35,10 @@ def workers() -> Iterator[ThreadPoolExecutor]:
     BLAS with threads of its own, called from several threads, waits by spinning: on two busy cores the same work took
     three times the CPU.
     """
-    faiss = load_faiss()
-    with (
-        threadpool_limits(1),
-        ThreadPoolExecutor(cores(), "compare", initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool,
-    ):
-        yield pool
+    one_thread = load_faiss().omp_set_num_threads
+    pool = ThreadPoolExecutor(cores(), "compare", initializer=one_thread, initargs=(1,))
+    try:
+        with threadpool_limits(1):
+            yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)  # where it is interrupted, nobody waits for what was to be done next

@@ -73,7 +73,8 @@ class Work:
             cells = Cells(train(tiles.low.matrix, count_of_cells(len(rows))), 0.0)
             close = neighbors_of(chosen, tiles, comparison, self.pool)
             cells = replace(cells, reach=choose_reach(close, Sorted(tiles.low, cells, comparison, self.pool)))
-            write_cells(self.store, self.target, bound, cells)
+            if not write_cells(self.store, self.target, bound, cells):
+                return self._by_cells(rows, sample)  # another process was first: both must sort into the same cells
         by_cell = Sorted(tiles.low, cells, comparison, self.pool)
         target = self._compare(rows, Approximate(rows, tiles.low, by_cell, comparison, self.pool))
         self.on_progress("Measuring the recall", 0, 1)
@@ -159,10 +160,12 @@ def _refuse_flood(rows: Rows, sample: Double, floor: float) -> None:
     expected = (cosines >= limit(floor, rows.dim)).mean() * every
     if expected <= MOST_PAIRS:
         return
-    share = min(MOST_PAIRS / 10 / every, 1.0)
-    better = min(float(np.ceil(np.quantile(cosines, 1 - share) * 100) / 100), 1.0)
+    left = {at: (cosines >= limit(at, rows.dim)).mean() * every for at in _thresholds(floor)}
+    better = [at for at, pairs in left.items() if pairs <= MOST_PAIRS / 10]
     raise UsageError(
         f"About {expected:,.0f} pairs of these {len(rows):,} images are at a cosine of {floor:g} or more.",
         "So many cannot be kept, and with such vectors this floor is far from a duplicate.",
-        f"Give a higher one: --floor {max(better, floor + 0.01):.2f} leaves about {MOST_PAIRS / 10:,.0f} at most.",
+        f"Give a higher one: --floor {better[0]:.2f} leaves about {left[better[0]]:,.0f}."
+        if better
+        else f"About {left[1.0]:,.0f} have equal embeddings: `clipsieve duplicates STORE` finds equal pixels without.",
     )

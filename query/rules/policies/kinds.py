@@ -4,9 +4,10 @@
     GroupRule        quarantine the images of a group
         ShareRule        so large a share of the group is flagged for one and the same attribute
         SurvivorsRule    so few of the group are left after the rules above have removed some of it
+    DuplicateRule    remove an image that is as close as this to one that is kept
 
-True = decided; null never decides. A rule of a new kind needs a class here, its keys in `policy.py`, and in `decide.py`
-the query that finds what it holds for.
+True = decided; null never decides. A rule of a new kind needs a class here, its keys in `policy.py`, and in `asked.py`
+and `flag.py` what finds the images that it holds for.
 """
 
 from collections.abc import Sequence
@@ -70,9 +71,14 @@ class Rule:
         return (*self.about, self.unless) if self.unless else self.about
 
     @property
+    def values(self) -> tuple[Condition, ...]:
+        """The expressions that need not be true or false."""
+        return ()
+
+    @property
     def expressions(self) -> tuple[Condition, ...]:
         """Every piece of SQL that somebody typed."""
-        return self.conditions
+        return (*self.conditions, *self.values)
 
 
 @dataclass(frozen=True)
@@ -129,9 +135,9 @@ class GroupRule(Rule):
         return self.quarantine
 
     @property
-    def expressions(self) -> tuple[Condition, ...]:
-        """The conditions, and what tells the group."""
-        return (*self.conditions, self.group.expression)
+    def values(self) -> tuple[Condition, ...]:
+        """What tells the group."""
+        return (self.group.expression,)
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,43 @@ class SurvivorsRule(GroupRule):
     def facts(self) -> tuple[Fact, ...]:
         """The number of survivors."""
         return (Fact("survivors", "<", self.survivors_below),)
+
+
+@dataclass(frozen=True)
+class DuplicateRule(Rule):
+    """Removes an image that is close to one that is kept in the end, after all other rules have decided."""
+
+    at: float  # cosine
+    keep_first_by: str  # as after ORDER BY
+    order: Condition  # the same as an expression, to be checked
+    never: Condition | None  # images for which it is true are never removed by this rule
+    group: Condition | None
+    groups: str  # how the groups of two images must be: 'any', 'same' or 'different'
+
+    @property
+    def decision(self) -> str:
+        """REMOVE."""
+        return REMOVE
+
+    @property
+    def about(self) -> tuple[Condition, ...]:
+        """Nothing: it looks at pairs."""
+        return ()
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions that spare an image."""
+        return tuple(condition for condition in (self.never, self.unless) if condition)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The cosine to the image that is kept."""
+        return (Fact("cosine", ">=", self.at),)
+
+    @property
+    def values(self) -> tuple[Condition, ...]:
+        """What ranks, and what tells the group."""
+        return (self.order, self.group) if self.group else (self.order,)
 
 
 def columns_of(rules: Sequence[Rule]) -> frozenset[str]:

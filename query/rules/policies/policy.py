@@ -15,6 +15,10 @@
     any = ["mask >= 0.70", "sunglasses >= 0.70"]
     share_at_least = 0.40
 
+    [[rule]]
+    name = "near-duplicate"
+    duplicate_at = 0.95
+
     [table.people]                         # its columns can be asked about
     path = "people.csv"
     on = "key"
@@ -34,9 +38,20 @@ from typing import Any
 
 import duckdb
 
+from query.duplicates.words import KEEP_FIRST_BY, parse_order
 from query.rules.policies.condition import Condition, parse_condition
 from query.rules.policies.entry import Entry
-from query.rules.policies.kinds import KEEP, QUARANTINE, REMOVE, Group, ImageRule, Rule, ShareRule, SurvivorsRule
+from query.rules.policies.kinds import (
+    KEEP,
+    QUARANTINE,
+    REMOVE,
+    DuplicateRule,
+    Group,
+    ImageRule,
+    Rule,
+    ShareRule,
+    SurvivorsRule,
+)
 from store.errors import UnknownName, UsageError
 
 ON = ("key", "uri", "image_id", "folder")
@@ -86,7 +101,7 @@ def find_policy(connection: duckdb.DuckDBPyConnection, word: str) -> Policy:
     """Return the policy of a shipped name or of a TOML file; raise UnknownName with the nearest shipped name."""
     if word.endswith(".toml"):
         try:
-            return parse_policy(connection, Path(word).read_text(encoding="utf-8"), word, Path(word).parent)
+            return parse_policy(connection, Path(word).read_bytes().decode(), word, Path(word).parent)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"Cannot read the policy file {word}: {error}.") from error
     shipped = shipped_policies()
@@ -187,12 +202,30 @@ def _group_rule(connection: duckdb.DuckDBPyConnection, entry: Entry) -> Rule:
     )
 
 
+def _duplicate_rule(connection: duckdb.DuckDBPyConnection, entry: Entry) -> Rule:
+    at = float(entry.number("duplicate_at", lambda x: 0 < x <= 1, "cosine above 0 and up to 1"))
+    if "within" in entry.values and "across" in entry.values:
+        entry.refuse("across", "images are compared within groups or across them, not both.")
+    order = entry.words("keep_first_by", KEEP_FIRST_BY)
+    key = "within" if "within" in entry.values else "across"
+    return DuplicateRule(
+        **_common(connection, entry, f"a cosine of {at:g} or more to an image that is kept"),
+        at=at,
+        keep_first_by=order,
+        order=parse_order(connection, order, f"{entry.place('keep_first_by')}: keep_first_by = {order!r}"),
+        never=entry.condition(connection, "never") if "never" in entry.values else None,
+        group=entry.condition(connection, key) if key in entry.values else None,
+        groups={"within": "same", "across": "different"}[key] if key in entry.values else "any",
+    )
+
+
 _SHARE_KEYS = ("any", "share_at_least", "count_at_least", "confidence")
 _Read = Callable[[duckdb.DuckDBPyConnection, Entry], Rule]
 KINDS: Mapping[str, tuple[tuple[str, ...], _Read]] = {
     REMOVE: ((), _image_rule),
     KEEP: ((), _image_rule),
     QUARANTINE: (("group", *_SHARE_KEYS, "survivors_below"), _group_rule),
+    "duplicate_at": (("keep_first_by", "within", "across", "never"), _duplicate_rule),
 }
 """By the key that names the kind: what else it may say, and how it is read."""
 

@@ -14,7 +14,7 @@ class InPlacePlan:
     """How everything below one root stands."""
 
     root: str
-    states: Mapping[str, Count]  # moved, to_move, changed, vanished, occupied
+    states: Mapping[str, Count]  # moved, to_move, changed, vanished, occupied, unknown
     folders: Mapping[str, Count]  # what goes, by the folder that it goes to
     groups: Mapping[str, int]  # whole groups that go, by the folder that they go to
     manifests: int  # to be written anew

@@ -3,16 +3,16 @@
 import json
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from query.deliver.apply.in_place.tree import OWN, encoded, plain
+from query.deliver.apply.in_place.tree import encoded, plain
 from query.deliver.apply.journal import Journal
 from query.deliver.apply.tables import Tables
+from store.aside import OWN, RECORD, applied_below
 
 STEPS = pa.schema(
     [
@@ -84,22 +84,16 @@ class Workplace:
     def open(self, record: Mapping[str, Any]) -> None:
         """Say whose folder this is."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "applied.json").exists():
-            (self.folder / "applied.json").write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")
+        if not (self.folder / RECORD).exists():
+            (self.folder / RECORD).write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")
 
     def others(self) -> list[str]:
         """Return the runs that were applied below this root after this one, the latest last."""
-        begun = {path.parent.name: _begun(path) for path in (self.root / OWN).glob("*/applied.json")}
+        begun = {run: str(record.get("begun_at", "")) for run, record in applied_below(self.root).items()}
         mine = begun.get(self.run_id, "")
         return sorted(
             (run for run, at in begun.items() if run != self.run_id and at > mine), key=lambda run: begun[run]
         )
-
-
-def _begun(path: Path) -> str:
-    with suppress(ValueError, OSError):
-        return str(json.loads(path.read_text(encoding="utf-8")).get("begun_at", ""))
-    return ""
 
 
 def step(kind: str, path: str, to_path: str | None = None, **facts: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from query.deliver.apply.in_place import archives
 from query.deliver.apply.in_place.archives import Archive
 from query.deliver.apply.in_place.fates import STAYS, Fates
 from query.deliver.apply.in_place.prune import Pruned, Pruner, with_provenance, written
-from query.deliver.apply.in_place.tree import is_judged, parents, plain
+from query.deliver.apply.in_place.tree import is_judged, is_known, parents, plain
 from store.errors import LocationError
 
 DROPPED = "_dropped"
@@ -22,7 +22,7 @@ DROPPED = "_dropped"
 class Move:
     """One image that goes: its path below the root, the folder it goes to, and how it stands.
 
-    state: `to_move`, `moved`, or why not: `changed`, `vanished`, `occupied`
+    state: `to_move`, `moved`, or why not: `changed`, `vanished`, `occupied`, `unknown`
     """
 
     path: str
@@ -107,7 +107,7 @@ class Surveyor:
         return Survey(moves, rewrites, along, sets, self._still_named)
 
     def _is_set(self, at: str, label: str) -> bool:
-        """Whether a folder is more than one of which everything was dropped: quarantined, or with a manifest that went."""
+        """Whether a folder counts as a group: it is quarantined, or a manifest went with what was dropped."""
         return label != DROPPED or (self.root / label / at / archives.MANIFEST).is_file()
 
     def _whole(self, at: str, folders: set[str], fates: Fates) -> str | None:
@@ -199,8 +199,10 @@ def _stand(root: Path, row: dict[str, Any], noted: set[str]) -> Move:
         at, state = target, "moved"
     status = at.stat() if at is not None and at.exists() else None
     if status is None:
-        return Move(path, folder, row["size_bytes"], 0, "vanished")
-    if not is_judged(status, row):
+        return Move(path, folder, row["size_bytes"] or 0, 0, "vanished")
+    if not is_known(row):
+        state = "unknown"
+    elif not is_judged(status, row):
         state = "changed"
     return Move(path, folder, status.st_size, status.st_mtime_ns, state)
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from store.aside import OWN as OWN  # noqa: PLC0414  # at home here too
 from store.errors import LocationError, UsageError
 
-OWN = "_clipsieve"
-"""The folder below the root that holds the originals of changed manifests and archives until `undo`."""
 _BLOCK_BYTES = 1 << 20
 _MICROSECOND_NS = 1000
 
@@ -38,6 +37,13 @@ def root_of(source: str) -> Path:
             do="Run this where the images lie, under the same path.",
         )
     return root
+
+
+def is_known(row: dict[str, Any]) -> bool:
+    """Whether the run says which file was judged; of an image whose vector was imported it does not."""
+    if row["revision"] is not None:
+        return not row["revision"].startswith("vector-")
+    return row["size_bytes"] is not None and row["last_modified"] is not None
 
 
 def is_judged(status: os.stat_result, row: dict[str, Any]) -> bool:
