@@ -150,12 +150,12 @@ def test_much_may_not_be_read(s3: MotoServer, bucket: str, tiny_encoder: Path, t
 
 @only_moto
 def test_stopped_listing(s3: MotoServer, bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    """A listing that is denied ends the job in one sentence."""
+    """A listing that is denied ends the job before it begins, with the statement that a policy lacks."""
     put_pictures(s3, bucket, ["a.jpg"])
     s3.faults.append(lambda _, path: (403, "AccessDenied") if path.rstrip("/") == f"/{bucket}" else None)
     result = embed_command(f"s3://{bucket}", tmp_path / "store", tiny_encoder)
     assert result.exit_code == 1
-    assert f"Cannot list s3://{bucket}/: AccessDenied" in result.stderr
+    assert f"list s3://{bucket}/ (s3:ListBucket): " in result.stderr
 
 
 # Wrong ends
