@@ -85,6 +85,10 @@ def shard_of(words: Mapping[str, Any]) -> Shard:
     return WHOLE if words["shard"] is None else Shard.parse(words["shard"])
 
 
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / _GIGABYTE:,.2f} GB" if size_bytes >= _GIGABYTE else f"{size_bytes / 1e6:,.2f} MB"
+
+
 def show_estimate(found: Estimate, price_per_gb: float, *, is_json: bool) -> None:
     """Print an estimate, as text or as one object."""
     cost = found.transfer_cost(price_per_gb)
@@ -94,7 +98,7 @@ def show_estimate(found: Estimate, price_per_gb: float, *, is_json: bool) -> Non
         return
     click.echo(
         f"{found.source} lists {found.listed:,} objects; {found.already_done:,} are done, {found.pending:,} are left, "
-        f"{found.pending_bytes / _GIGABYTE:,.3f} GB."
+        f"{_size(found.pending_bytes)}."
     )
     if not found.sampled:
         click.echo("Nothing to do.")
@@ -106,7 +110,7 @@ def show_estimate(found: Estimate, price_per_gb: float, *, is_json: bool) -> Non
     click.echo(
         f"Time: {duration(found.hours * 3600)} at that rate ({found.hours:,.2f} h); a long run is rather faster."
     )
-    click.echo(f"Store: {found.store_bytes / _GIGABYTE:,.3f} GB more.")
+    click.echo(f"Store: {_size(found.store_bytes)} more.")
     if found.from_s3:
         click.echo(f"Transfer out of S3: ${cost:,.2f} at ${price_per_gb} per GB; nothing from within the region.")
     click.echo("Nothing was written to the store.")

@@ -55,8 +55,8 @@ def require(lacks: Sequence[Lack]) -> None:
         lines = "\n".join(f"  {lack.what} ({lack.action}): {lack.statement()}" for lack in lacks)
         raise LocationError(
             f"{'A permission is' if len(lacks) == 1 else f'{len(lacks)} permissions are'} missing. Nothing was read or "
-            f"written.\n{lines}\nAdd {'this' if len(lacks) == 1 else 'these'} to the policy of these credentials, or of the "
-            "bucket.",
+            f"written.\n{lines}\n"
+            f"Add {'this' if len(lacks) == 1 else 'these'} to the policy of these credentials, or of the bucket.",
         )
 
 
@@ -70,8 +70,10 @@ def lacks_at_source(uri: str, options: S3Options) -> list[Lack]:
         if error_code(error) not in _DENIED:
             raise refused("list", uri, error) from error
         return [Lack(f"list {uri}", "s3:ListBucket", bucket, prefix)]
-    answers = [_answer(client.get_object, Bucket=bucket, Key=one["Key"], Range="bytes=0-0", **payer) for one in found]
-    if len(answers) == _ASKED and all(answer in _DENIED for answer in answers):
+    if len(found) < _ASKED:
+        return []
+    answers = (_answer(client.get_object, Bucket=bucket, Key=one["Key"], Range="bytes=0-0", **payer) for one in found)
+    if all(answer in _DENIED for answer in answers):
         return [Lack(f"read the objects of {uri}", "s3:GetObject", bucket, prefix)]
     return []
 
