@@ -282,3 +282,14 @@ def test_threads_need_no_geometry(photos: Path) -> None:
         made = threads.make((photos / "cats/00.jpg").read_bytes(), place)
     assert made.pixels is not None
     assert made.pixels.shape == (3, *picture(0).size)
+
+
+def test_draft_is_another_encoder(album: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """A store that was begun in draft mode goes on in it, and is not mixed with one in full by accident."""
+    from store.errors import WrongEncoder
+
+    first = embed(album, tmp_path / "store", tiny_encoder, decode="draft")
+    assert embed(album, tmp_path / "store", tiny_encoder).already_done == first.embedded == 6
+    with pytest.raises(WrongEncoder, match=r"decode_mode: draft2-1 -> full-1.*--decode"):
+        embed(album, tmp_path / "store", tiny_encoder, decode="full")
+    assert embed(album, tmp_path / "full", tiny_encoder).encoder_id != first.encoder_id
