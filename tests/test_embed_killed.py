@@ -82,7 +82,7 @@ def test_killed_ten_times(
 
 @pytest.fixture
 def gate(moto_s3: MotoServer) -> Iterator[threading.Event]:
-    """While the event is not set, the server answers no read of an object but the first eight, three by the preflight."""
+    """While the event is not set, the server answers only the first eight reads of objects, the preflight's too."""
     opened = threading.Event()
     passed: list[str] = []
     lock = threading.Lock()
