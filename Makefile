@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2# processes that share the tests; 0 runs them in one
 IMAGES ?= 1000000 10000000# sizes of the stores that bench-query writes
+PHOTOS ?=# a folder of photos for bench-embed; without it scenes are drawn
 ARGS ?=# more words for pytest: make test ARGS='-k policy -m "not slow"'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types bench bench-apply bench-duplicates bench-query bench-demo demo-encoder clean
+.PHONY: help demo test lint types bench bench-embed bench-apply bench-duplicates bench-ledger bench-query bench-demo \
+	demo-encoder clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +32,10 @@ types: .venv/.ready ## Check types, strictly
 bench: .venv/.ready ## Take the figures again that the documentation states
 	$(BIN)/python -m bench
 
+bench-embed: .venv/.ready ## Measure pass 1 against its floor, and against the loop that users write
+	$(BIN)/python -m bench.embed $(if $(PHOTOS),--photos $(PHOTOS))
+	$(BIN)/python -m bench.embed --latency 50 $(if $(PHOTOS),--photos $(PHOTOS))
+
 bench-apply: .venv/.ready ## Measure copies per second, and the memory of a plan of a million images
 	$(BIN)/python -m bench.apply
 
@@ -38,6 +44,9 @@ bench-query: .venv/.ready ## Measure pass 2 on synthetic stores of 1 and 10 mill
 
 bench-duplicates: .venv/.ready ## Measure finding and asking duplicates beside FAISS's flat search (3 GB of temporary files)
 	$(BIN)/python -m bench.duplicates
+
+bench-ledger: .venv/.ready ## Measure what a store of 10 million done objects takes to say what is left
+	$(BIN)/python -m bench.ledger
 
 bench-demo: .venv/.ready ## Measure how right the demo's encoder is
 	$(BIN)/python -m bench.demo_encoder --against bf16

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from embed.detect.request import ConfirmRequest
     from embed.detect.run import Plan
     from embed.encoders import EncoderSpec
+    from embed.estimate.record import Estimate
     from embed.request import EmbedRequest, OnStart, Summary
     from embed.vectors.request import ImportSummary, PromptsSummary
     from query.asking.vectors import ImageTower
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
     from store.encoder import Encoder
     from store.s3_options import S3Options
 
-__all__ = ["ClipsieveError", "__version__", "confirm", "embed", "import_prompts", "import_vectors", "open", "open_run"]
+__all__ = [
+    "ClipsieveError",
+    "__version__",
+    "confirm",
+    "embed",
+    "estimate",
+    "import_prompts",
+    "import_vectors",
+    "open",
+    "open_run",
+]
 
 __version__ = _version_of("clipsieve")
 
@@ -64,7 +75,7 @@ _COMMANDS = {
 
 
 def embed(source: str, store: str, encoder: str, **options: Any) -> Summary:
-    """Embed what is new in `source` (a folder or `s3://bucket/prefix/`) into the store, which is made if it is missing.
+    """Embed what is new in `source` (a folder, a prefix, tars, a list) into the store, which is made if it is missing.
 
     `options` are the fields of `embed.request.EmbedRequest`. Raise a ClipsieveError that says what to do.
     """
@@ -82,6 +93,19 @@ def run_embed(request: EmbedRequest, on_start: OnStart | None = None) -> Summary
     prompts = [text for concept in shipped_concepts().values() for text in concept.prompts]
     summary: Summary = _pass_one("start").run(request, prompts, on_start or start_silently)
     return summary
+
+
+def estimate(source: str, store: str, encoder: str, **options: Any) -> Estimate:
+    """Say what `embed` with the same words would take: a listing, and a trial of 200 images; nothing is written."""
+    from embed.request import EmbedRequest
+
+    return estimate_embed(EmbedRequest(source=source, store=store, encoder=encoder, **options))
+
+
+def estimate_embed(request: EmbedRequest) -> Estimate:
+    """Say what one embed job would take."""
+    found: Estimate = _pass_one("start").run_estimate(request)
+    return found
 
 
 def import_vectors(path: str, store: str, encoder: str, **options: Any) -> ImportSummary:

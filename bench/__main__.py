@@ -1,4 +1,4 @@
-"""Run every bench: `python -m bench`, or one: `python -m bench pass_one`.
+"""Run every bench: `python -m bench`, or one: `python -m bench embed`.
 
 Those that write gigabytes first are run only where they are named: `python -m bench query`.
 """
@@ -7,7 +7,17 @@ import importlib
 import sys
 from pathlib import Path
 
-ONLY_BY_NAME = {"duplicates", "machine", "query", "spectra", "synthetic"}
+ONLY_BY_NAME = {
+    "duplicates",
+    "embed_growth",
+    "embed_peers",
+    "latency",
+    "ledger",
+    "machine",
+    "query",
+    "spectra",
+    "synthetic",
+}
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in ONLY_BY_NAME)
 
 

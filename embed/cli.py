@@ -1,14 +1,19 @@
 """The command of pass 1."""
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Protocol
+from dataclasses import asdict
+from typing import Any, Protocol
 
 import click
 
+from embed.estimate.record import Estimate
+from embed.options import selection_of, shard_of, show_estimate, source_options
 from embed.progress import Display, duration
 from embed.request import EmbedRequest, JobOptions, OnStart, Started, Summary
+from embed.size import Size
 from store.s3 import S3Options
 
 LOOK = 3
@@ -20,6 +25,9 @@ class FrontDoor(Protocol):
 
     def run_embed(self, request: EmbedRequest, on_start: OnStart) -> Summary:
         """Run one embed job with the prompts of the shipped concepts."""
+
+    def estimate_embed(self, request: EmbedRequest) -> Estimate:
+        """Say what one embed job would take."""
 
 
 @click.command()
@@ -42,6 +50,35 @@ class FrontDoor(Protocol):
     show_default=True,
     help="Rows after which a part is written; a minute is the other limit.",
 )
+@click.option(
+    "--decode",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "full", "draft"]),
+    help="draft decodes large JPEGs smaller: quicker, and another encoder. auto is what the store has.",
+)
+@click.option(
+    "--decoders",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Processes that decode; one per core. 0 decodes in the job itself, which a bad file may then crash.",
+)
+@click.option("--decode-timeout", type=click.FloatRange(0.001), default=120.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--memory",
+    type=Size(),
+    default="4GB",
+    show_default=True,
+    help="For images in flight, beside the model: bytes read, and pixels of large pictures.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an outage is waited for; then the job ends, and what is left stays pending.",
+)
 @click.option("--no-thumbnails", is_flag=True, help="Keep no small pictures; they take about 4 KB each.")
 @click.option("--retry-failed", is_flag=True, help="Read images again that failed before.")
 @click.option(
@@ -51,10 +88,20 @@ class FrontDoor(Protocol):
 )
 @click.option("--endpoint-url", metavar="URL", help="An S3 service that is not AWS.")
 @click.option("--region", help="The bucket's region.")
+@click.option(
+    "--log-format",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "json"]),
+    help="json: an object per line, progress on stderr and the summary on stdout.",
+)
+@click.option("--metrics", metavar="FILE", help="Keep the job's numbers in FILE, for Prometheus.")
 @click.option("--requester-pays", is_flag=True, help="Accept to pay for requests and transfer.")
+@source_options
 @click.pass_obj
 def embed(
     front: FrontDoor,
+    /,
     source: str,
     store: str,
     encoder: str,
@@ -64,14 +111,25 @@ def embed(
     precision: str,
     batch_size: int,
     part_rows: int,
+    decode: str,
+    decoders: int | None,
+    decode_timeout: float,
+    memory: int,
+    patience: float,
     no_thumbnails: bool,
     retry_failed: bool,
     second_encoder: bool,
     endpoint_url: str | None,
     region: str | None,
+    log_format: str,
+    metrics: str | None,
     requester_pays: bool,
+    **words: Any,
 ) -> None:
-    """Read every new or changed image of SOURCE (a folder or s3://bucket/prefix/) once and keep its embedding.
+    """Read every new or changed image of SOURCE once and keep its embedding.
+
+    SOURCE is a folder, s3://bucket/prefix/, WebDataset tars (s3://bucket/{000..127}.tar, folder/*.tar; each picture in
+    them is an image), or a list of URIs (.parquet, .csv; s3, http, https, file) whose other columns are kept as well.
 
     Stopped or killed at any moment, the same command goes on where it was.
     """
@@ -83,27 +141,52 @@ def embed(
         device=device,
         precision=precision,
         second_encoder=second_encoder,
+        decode=decode,
+        metrics=metrics,
+        selection=selection_of(words),
+        uri_column=words["uri_column"],
+        inventory=words["inventory"],
+        engine=words["engine"],
+        processes=words["processes"],
         options=JobOptions(
-            batch_size=batch_size, part_rows=part_rows, thumbnails=not no_thumbnails, retry_failed=retry_failed
+            batch_size=batch_size,
+            part_rows=part_rows,
+            thumbnails=not no_thumbnails,
+            retry_failed=retry_failed,
+            shard=shard_of(words),
+            memory_bytes=memory,
+            decoders=decoders,
+            decode_timeout_s=decode_timeout,
+            patience_s=patience,
         ),
         s3=S3Options(endpoint_url, region, requester_pays),
     )
+    if words["estimate"]:
+        show_estimate(front.estimate_embed(request), words["price_per_gb"], is_json=log_format == "json")
+        return
     with ExitStack() as shown:
-        summary = front.run_embed(request, _announce(shown))
-    _show(summary, store)
+        summary = front.run_embed(request, _announce(shown, as_json=log_format == "json"))
+    if log_format == "json":
+        click.echo(json.dumps({"event": "summary", **asdict(summary), "pending": summary.pending}))
+    else:
+        _show(summary, store)
     if summary.stopped:
         sys.exit(LOOK)
 
 
-def _announce(shown: ExitStack) -> OnStart:
+def _announce(shown: ExitStack, *, as_json: bool) -> OnStart:
     """Say which encoder runs where, then show progress until `shown` is closed."""
 
     def start(started: Started) -> Callable[[], None]:
         encoder = started.encoder
-        click.echo(f"Encoder {encoder.encoder_id} on {started.device}, {encoder.precision}.", err=True)
-        if encoder.caution:
-            click.echo(f"Note: {encoder.caution}", err=True)
-        return shown.enter_context(Display(started.tally).shown()).refresh
+        if as_json:
+            words = {"encoder": encoder.encoder_id, "device": started.device, "precision": encoder.precision}
+            click.echo(json.dumps({"event": "start", **words, "caution": encoder.caution}), err=True)
+        else:
+            click.echo(f"Encoder {encoder.encoder_id} on {started.device}, {encoder.precision}.", err=True)
+            if encoder.caution:
+                click.echo(f"Note: {encoder.caution}", err=True)
+        return shown.enter_context(Display(started.tally, as_json=as_json).shown()).refresh
 
     return start
 
@@ -125,6 +208,10 @@ def _show(summary: Summary, store: str) -> None:
         click.echo(f"Failed, {code}: {count:,}.")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in sorted(summary.stage_seconds.items()))
     click.echo(f"Time by stage, summed over threads: {stages}.")
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+    click.echo(
+        f"Busy: {shares}; encode is the device{f'; limited by {limit}' if (limit := summary.limited_by) else ''}."
+    )
     if summary.stopped:
         click.echo("Stopped as asked; what is done is kept, and the same command goes on from here.")
     else:

@@ -1,8 +1,9 @@
 """The one expensive step: every pending object of a source is read, decoded and embedded once, and accounted for.
 
     lister thread    page -> listing, ledger -> pending objects -> backlog on local disk
-    feeder thread    backlog -> budget -> workers
-    worker threads   object -> bytes -> pixels (embed/prepare.py)
+    feeder thread    backlog -> budget -> readers
+    reader threads   object -> bytes (embed/patience.py) -> a decoder (embed/prepare.py)
+    decoders         bytes -> pixels, in processes of their own (embed/decoders)
     caller's thread  pixels -> batch -> embeddings -> rows
     writer thread    rows -> part (embed/writer.py)
 
@@ -15,12 +16,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import BoundedSemaphore, Event, Thread
+from functools import partial
+from threading import Event, Thread
 
 import numpy as np
 
 from embed.backlog import Backlog
+from embed.decode import DRAFT_MODE
+from embed.decoders import Decoding, Memory, Processes, Settings, Threads
 from embed.encoders import Towers
+from embed.geometry import Geometry
+from embed.patience import Reads, patiently
 from embed.prepare import Budget, Prepared, Preparer
 from embed.progress import Tally
 from embed.request import JobOptions, Summary
@@ -28,6 +34,7 @@ from embed.silence import native_output_silenced
 from embed.sources import Source
 from embed.writer import PartWriter
 from store.errors import SourceError
+from store.extra_columns import keep_columns
 from store.layout import EncoderStore, new_run_id
 from store.ledger import Ledger
 from store.listings import ListingWriter
@@ -35,7 +42,9 @@ from store.prompts import add_prompts, missing_prompts
 from store.records import ErrorCode, SourceObject, Status
 from store.schema import ImageRow
 
-IN_FLIGHT_BYTES = 1 << 30
+BYTES_SHARE = 4
+"""One part in so many of the memory for images is for bytes that are read; the rest is for pixels of large pictures."""
+
 REFUSED_AT_FIRST = 32
 """When so many objects are forbidden before a single one could be read, the permission is missing for all of them."""
 
@@ -74,6 +83,8 @@ class Job:
             bytes_read=tally.bytes_read,
             seconds=tally.seconds,
             stage_seconds=dict(tally.stage_seconds),
+            stage_busy=tally.busy,
+            limited_by=tally.limit,
             stopped=self.stop.is_set(),
         )
 
@@ -83,13 +94,19 @@ class _Flow:
 
     def __init__(self, job: Job, run_id: str) -> None:
         self._job, self._run_id, self._tally = job, run_id, job.tally
-        self._budget = Budget(max(4 * job.options.batch_size, 2 * job.source.readers), IN_FLIGHT_BYTES)
+        options, readers = job.options, job.source.readers
+        for_bytes = options.memory_bytes // BYTES_SHARE
+        self._budget = Budget(max(4 * options.batch_size, 2 * readers), for_bytes)
         self._ready: queue.SimpleQueue[Prepared | BaseException | None] = queue.SimpleQueue()
-        cores = BoundedSemaphore(os.cpu_count() or 1)
-        self._prepare = Preparer(job.source, job.towers.image.prepare, job.tally, cores, job.options.thumbnails)
-        self._pool = ThreadPoolExecutor(job.source.readers, thread_name_prefix="reader")
-        self._backlog = Backlog()
         self._over = Event()
+        self._reads = Reads(job.source, options.patience_s, self._over)
+        self._memory = Memory(options.memory_bytes - for_bytes)
+        self._decoding = _decoding(job, self._memory)
+        self._prepare = Preparer(self._reads, self._decoding, job.tally)
+        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="reader")
+        self._backlog = Backlog()
+        job.tally.trouble = lambda: self._reads.service.trouble
+        job.tally.work_begins({"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1})
         self._batch: list[Prepared] = []
 
     def run(self) -> None:
@@ -99,34 +116,39 @@ class _Flow:
             thread.start()
         limits = (self._job.options.part_rows, self._job.options.part_age_s)
         try:
-            with PartWriter(self._job.store, self._run_id, limits, self._tally) as writer:
+            with PartWriter(self._job.store, self._run_id, limits, self._tally, self._job.options.patience_s) as writer:
                 self._encode_all(writer)
         finally:
             self._over.set()
-            self._budget.close()
+            for waited_for in (self._reads, self._budget, self._memory):
+                waited_for.close()
             for thread in threads:
                 thread.join()
             self._backlog.close()
             self._pool.shutdown(cancel_futures=True)
+            self._decoding.close()
 
     def _list(self) -> None:
         """Put every pending object into the backlog, and the listing into the store once it is complete."""
         job = self._job
         try:
             with (
-                Ledger(job.store, retry_failed=job.options.retry_failed) as ledger,
-                ListingWriter(job.store, job.source.uri, self._run_id) as listing,
+                Ledger(job.store, retry_failed=job.options.retry_failed, shard=job.options.shard) as ledger,
+                ListingWriter(job.store, job.source.uri, self._run_id, job.source.covers) as listing,
             ):
                 for page in job.source.pages():
                     if self._over.is_set():
                         return
-                    pending = ledger.pending(page)
+                    mine = job.options.shard.of(page)
+                    pending = ledger.pending(mine)
                     listing.add(page)
-                    self._tally.listed += len(page)
-                    self._tally.already_done += len(page) - len(pending)
+                    self._tally.listed += len(mine)
+                    self._tally.already_done += len(mine) - len(pending)
                     self._backlog.put(pending)
-                _refuse_empty(job.source, self._tally.listed)
-                listing.finish()
+                refuse_empty(job.source, listing.objects)
+                patiently(listing.finish, job.options.patience_s, self._over)
+                if said := job.source.extra_columns:
+                    patiently(partial(keep_columns, job.store, self._run_id, said), job.options.patience_s, self._over)
             self._tally.listing_complete = True
         except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
             self._ready.put(error)
@@ -181,7 +203,7 @@ class _Flow:
             if len(self._batch) >= self._job.options.batch_size:
                 self._encode_batch(writer)
             return
-        writer.add(_row(item, None))
+        writer.add(image_row(item, None))
         if item.outcome.status is Status.NOT_AN_IMAGE:
             self._tally.not_images += 1
         else:
@@ -198,11 +220,28 @@ class _Flow:
                 np.stack([item.pixels for item in batch if item.pixels is not None])
             )
         for item, embedding in zip(batch, embeddings, strict=True):
-            writer.add(_row(item, embedding))
+            writer.add(image_row(item, embedding))
         self._tally.embedded += len(batch)
 
 
-def _row(item: Prepared, embedding: np.ndarray | None) -> ImageRow:
+def _decoding(job: Job, memory: Memory) -> Decoding:
+    """Return the decoders that the options ask for; threads where only torch can tell how a picture is made small."""
+    options, image = job.options, job.towers.image
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    height, width = image.input_shape[1:]
+    settings = Settings(
+        geometry=image.geometry or Geometry(height, width),
+        thumbnails=options.thumbnails,
+        draft_px=2 * max(height, width) if job.towers.encoder.decode_mode == DRAFT_MODE else None,
+        timeout_s=options.decode_timeout_s,
+    )
+    if options.decoders == 0 or image.geometry is None:
+        return Threads(cores, settings, memory, image.prepare)
+    return Processes(options.decoders or cores, settings, memory)
+
+
+def image_row(item: Prepared, embedding: np.ndarray | None) -> ImageRow:
+    """Return the row of an object; its embedding where it has one."""
     return ImageRow(
         source_object=item.source_object,
         outcome=item.outcome,
@@ -216,7 +255,8 @@ def _row(item: Prepared, embedding: np.ndarray | None) -> ImageRow:
     )
 
 
-def _refuse_empty(source: Source, listed: int) -> None:
+def refuse_empty(source: Source, listed: int) -> None:
+    """Raise SourceError where a source lists nothing at all."""
     if listed == 0:
         raise SourceError(
             f"{source.uri} holds no objects.",

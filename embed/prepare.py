@@ -1,19 +1,16 @@
 """One object to model-ready pixels, on a worker thread: read, decode, shrink. A bad image becomes an outcome."""
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from threading import BoundedSemaphore, Condition
+from threading import Condition
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from embed.decode import Refused, decode
+from embed.decoders import Decoding
+from embed.patience import Reads
 from embed.progress import Tally
-from embed.sources import Fetched, ReadFailed, Source
-from embed.thumbnails import thumbnail
-from store.records import EMBEDDED, NOT_AN_IMAGE, ImageFacts, Outcome, SourceObject
+from embed.sources import Fetched, ReadFailed
+from store.records import NOT_AN_IMAGE, ImageFacts, Outcome, SourceObject
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,9 @@ class Budget:
 class Preparer:
     """Prepares objects of one source for one encoder."""
 
-    source: Source
-    resize: Callable[[Image.Image], npt.NDArray[np.uint8]]
+    reads: Reads
+    decoding: Decoding
     tally: Tally
-    cores: BoundedSemaphore  # as many decodes at once as there are cores, however many reads
-    thumbnails: bool = True
 
     def __call__(self, wanted: SourceObject) -> Prepared:
         """Return the object with its pixels, or with the reason why there are none."""
@@ -84,38 +79,22 @@ class Preparer:
             return Prepared(wanted, NOT_AN_IMAGE)  # the mark of a folder, as S3 consoles make them
         try:
             with self.tally.stage("read"):
-                fetched = self.source.fetch(wanted)
+                fetched = self.reads.fetch(wanted)
         except ReadFailed as error:
             return Prepared(wanted, error.outcome)
         self.tally.add_bytes(len(fetched.data))
-        with self.cores, self.tally.stage("decode"):
-            return self._decoded(wanted, fetched)
+        return self._decoded(wanted, fetched)
 
     def _decoded(self, wanted: SourceObject, fetched: Fetched) -> Prepared:
-        sha256 = hashlib.sha256(fetched.data).hexdigest()
-        try:
-            decoded = decode(fetched.data)
-        except Refused as error:
-            return Prepared(wanted, error.outcome, error.facts, fetched.version_id, sha256)
-        small = thumbnail(decoded.image) if self.thumbnails else None
-        pixels = self.resize(decoded.image)
+        with self.decoding.place() as place, self.tally.stage("decode"):
+            made = self.decoding.make(fetched.data, place)
         return Prepared(
             wanted,
-            EMBEDDED,
-            decoded.facts,
+            made.outcome,
+            made.facts,
             fetched.version_id,
-            sha256,
-            pixels_sha256=_sha256_of_pixels(decoded.image),
-            pixels=pixels,
-            thumbnail=small,
+            made.sha256,
+            made.pixels_sha256,
+            made.pixels,
+            made.thumbnail,
         )
-
-
-def _sha256_of_pixels(image: Image.Image) -> str:
-    """Return the sha256 of the size and the upright RGB pixels: two files that show the same have the same.
-
-    It costs about a tenth of decoding, shrinking and the thumbnail.
-    """
-    digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()

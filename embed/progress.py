@@ -1,18 +1,23 @@
-"""What a job says while it works: a live bar on a terminal, plain lines elsewhere."""
+"""What a job has done and where its time goes; and how that is shown: a live bar, plain lines, or lines of JSON."""
 
+import json
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 PLAIN_LINE_EVERY_S = 10.0
 _MINUTE, _HOUR = 60, 3600
+
+BUSY = 0.5
+"""A stage whose places are busy for less of the time limits nothing."""
 
 
 @dataclass
@@ -27,7 +32,10 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     bytes_read: int = 0
     stage_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    places: dict[str, int] = field(default_factory=dict)  # how many can work at a stage at once
+    trouble: Callable[[], str] = field(default=str, repr=False)  # why reading pauses, empty while it does not
     started: float = field(default_factory=time.monotonic)
+    working_since: float | None = None  # when the flow began, after loading and the prompts
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
@@ -55,13 +63,36 @@ class Tally:
             with self._lock:
                 self.stage_seconds[name] += time.perf_counter() - start
 
+    def work_begins(self, places: dict[str, int]) -> None:
+        """Note that images are read from now on, and how many can work at each stage at once."""
+        self.places, self.working_since = places, time.monotonic()
+
     def add_bytes(self, count: int) -> None:
         """Count bytes read."""
         with self._lock:
             self.bytes_read += count
 
+    @property
+    def busy(self) -> dict[str, float]:
+        """By stage the share of the time, 0 to 1, for which its places have been busy since the work began."""
+        if self.working_since is None:
+            return {}
+        clock = max(time.monotonic() - self.working_since, 1e-9)
+        return {name: min(1.0, self.stage_seconds[name] / (clock * count)) for name, count in self.places.items()}
+
+    @property
+    def limit(self) -> str:
+        """The stage that limits the rate: the busiest one; empty before there is one."""
+        if trouble := self.trouble():
+            return f"the service ({trouble})"
+        shares = self.busy
+        busiest = max(shares, key=lambda name: shares[name], default="")
+        if busiest and shares[busiest] >= BUSY:
+            return busiest
+        return "" if self.listing_complete or not shares else "list"
+
     def line(self) -> str:
-        """Return the state as one line: images, rates, errors and time left."""
+        """Return the state as one line: images, rates, errors, time left, and the stage that limits."""
         rate = self.finished / max(self.seconds, 1e-9)
         left = (self.wanted - self.finished) / rate if rate and self.listing_complete else None
         total = f"{self.wanted:,}" if self.listing_complete else f"{self.wanted:,}+ (listing)"
@@ -71,9 +102,29 @@ class Tally:
                 f"{rate:,.1f} images/s",
                 f"{self.bytes_read / max(self.seconds, 1e-9) / 1e6:,.1f} MB/s",
                 f"{sum(self.errors.values()):,} errors",
+                *([f"limited by {self.limit}"] if self.limit else []),
                 f"{duration(left)} left" if left is not None else "time left unknown",
             ]
         )
+
+    def state(self) -> dict[str, Any]:
+        """Return the state for machines: names and units as in the Prometheus file."""
+        return {
+            "listed": self.listed,
+            "listing_complete": self.listing_complete,
+            "already_done": self.already_done,
+            "embedded": self.embedded,
+            "not_images": self.not_images,
+            "errors": dict(self.errors),
+            "pending": self.wanted - self.finished,
+            "bytes_read": self.bytes_read,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.embedded / max(self.seconds, 1e-9), 3),
+            "stage_seconds": {name: round(seconds, 3) for name, seconds in sorted(self.stage_seconds.items())},
+            "stage_busy": {name: round(share, 3) for name, share in sorted(self.busy.items())},
+            "limited_by": self.limit,
+            "trouble": self.trouble(),
+        }
 
 
 def duration(seconds: float) -> str:
@@ -89,9 +140,9 @@ def duration(seconds: float) -> str:
 class Display:
     """Shows a tally on stderr, as often as it is told to."""
 
-    def __init__(self, tally: Tally) -> None:
-        """Choose the live bar where stderr is a terminal."""
-        self._tally = tally
+    def __init__(self, tally: Tally, *, as_json: bool = False) -> None:
+        """Choose the live bar where stderr is a terminal, else lines; `as_json` makes them objects for machines."""
+        self._tally, self._as_json = tally, as_json
         self._console = Console(stderr=True)
         self._live: Progress | None = None
         self._next_line = PLAIN_LINE_EVERY_S
@@ -99,7 +150,7 @@ class Display:
     @contextmanager
     def shown(self) -> Iterator["Display"]:
         """Show progress for as long as the block runs."""
-        if not self._console.is_terminal:
+        if self._as_json or not self._console.is_terminal:
             yield self
             return
         columns = (BarColumn(30), TaskProgressColumn(), TextColumn("{task.description}"))
@@ -115,5 +166,6 @@ class Display:
             self._live.update(self._task, description=tally.line(), completed=tally.finished, total=total)
         elif tally.seconds >= self._next_line:
             self._next_line = tally.seconds + PLAIN_LINE_EVERY_S
-            sys.stderr.write(f"{tally.line()}\n")
+            line = json.dumps({"event": "progress", **tally.state()}) if self._as_json else tally.line()
+            sys.stderr.write(f"{line}\n")
             sys.stderr.flush()

@@ -4,15 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from embed.progress import Tally
+from embed.sources import EVERYTHING, Selection
 from store.encoder import Encoder
 from store.s3 import S3Options
+from store.shards import WHOLE, Shard
 
 
 @dataclass(frozen=True)
 class JobOptions:
     """How a job works; nothing here changes what an image's row says, but for the last bit of an embedding.
 
-    (Matrix products round a little differently for batches of another size.)
+    (Matrix products round a little differently for batches of another size.) What takes more memory or time to decode
+    than is allowed here is a failed image, and `--retry-failed` may allow more.
     """
 
     batch_size: int = 64
@@ -20,19 +23,31 @@ class JobOptions:
     part_age_s: float = 60.0
     thumbnails: bool = True
     retry_failed: bool = False
+    memory_bytes: int = 4 << 30  # for images in flight: a quarter for bytes read, the rest for pixels of large pictures
+    decoders: int | None = None  # processes that decode; None: as many as cores, 0: threads of the job instead
+    decode_timeout_s: float = 120.0  # for one image
+    shard: Shard = WHOLE  # of the images, by their ids
+    patience_s: float = 600.0  # how long an outage of source or store is waited for
 
 
 @dataclass(frozen=True)
 class EmbedRequest:
     """What a user asks for."""
 
-    source: str  # a folder or s3://bucket/prefix/
+    source: str  # a folder, s3://bucket/prefix/, tars (….tar), or a list of URIs (.parquet, .csv)
     store: str  # a folder or s3://bucket/prefix
     encoder: str  # MODEL/PRETRAINED, MODEL/path/to/checkpoint.pt, local-dir:/path, hf-hub:org/name
     random_weights: bool = False
     device: str = "auto"
     precision: str = "auto"
     second_encoder: bool = False  # allow the same weights under another identity beside the first
+    decode: str = "auto"  # as the store has it, else full; draft decodes large JPEGs smaller: another encoder
+    metrics: str | None = None  # a file that holds the job's numbers for Prometheus
+    selection: Selection = EVERYTHING
+    uri_column: str | None = None  # of a list, where its name does not say that it is one
+    inventory: str | None = None  # the manifest.json of an S3 Inventory that lists the source
+    engine: str = "local"  # or ray: Ray Data, on the cluster of RAY_ADDRESS or on this machine
+    processes: int | None = None  # on this machine; None: one for each visible GPU
     options: JobOptions = field(default_factory=JobOptions)
     s3: S3Options = field(default_factory=S3Options)
 
@@ -70,6 +85,8 @@ class Summary:
     bytes_read: int
     seconds: float
     stage_seconds: dict[str, float]  # summed over threads
+    stage_busy: dict[str, float]  # 0 to 1: for which share of the time the stage's places were busy
+    limited_by: str  # the stage that was busiest; empty where none was busy
     stopped: bool  # asked to stop before the end
 
     @property

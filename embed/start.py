@@ -2,16 +2,29 @@
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
-from embed.encoders import EncoderSpec, load_towers, parse_encoder
+from embed.decode import DECODE_MODES
+from embed.encoders import EncoderSpec, Towers, load_towers, parse_encoder
+from embed.encoders.device import visible_gpus
+from embed.estimate.estimate import estimate
+from embed.estimate.record import Estimate
 from embed.job import Job
+from embed.metrics import metrics_file
+from embed.processes.supervisor import run_all
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
-from embed.sources import open_source, refuse_overlap
+from embed.silence import native_output_silenced
+from embed.sources import Source, open_source, refuse_overlap
+from embed.sources.lists import SUFFIXES
+from embed.sources.selection import base
 from embed.stopping import stopped_by_signals
 from store.encoder import Encoder
 from store.errors import WrongEncoder
 from store.layout import Store, locate
+from store.location import Location
+from store.preflight import lacks_at_source, lacks_at_store, refuse_unwritable, require
+from store.shards import WHOLE
 
 
 def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = start_silently) -> Summary:
@@ -19,37 +32,84 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
 
     Raise a ClipsieveError, with nothing read, where the words are wrong or the store belongs to another encoder.
     """
-    spec = parse_encoder(request.encoder, random_weights=request.random_weights)
-    source = open_source(request.source, request.s3)
-    location = locate(request.store, request.s3)
-    refuse_overlap(source, location.uri)
-    held = [] if location.read("store.json") is None else [e.encoder for e in Store.open(location).encoders()]
-    towers = load_towers(spec, device=request.device, precision=_precision(held, spec, request.precision))
-    if not request.second_encoder:
-        _refuse_near_twin(held, towers.encoder)
+    if request.engine == "ray":
+        from embed.on_ray.run import run_on_ray  # noqa: PLC0415  # an extra of its own
+
+        return run_on_ray(request, prompts, on_start)
+    if (count := _processes(request)) > 1:
+        return run_all(request, count, prompts, on_start)
+    source, location, towers = made_ready(request)
     store = Store.create(location).add_encoder(towers.encoder)
     store.location.remove_leftovers()
     tally = Tally()
-    on_tick = on_start(Started(towers.encoder, towers.device, tally))
     stop = threading.Event()
-    with stopped_by_signals(stop):
+    with metrics_file(request.metrics, tally, source.uri, towers.encoder) as write_metrics, stopped_by_signals(stop):
+        show = on_start(Started(towers.encoder, towers.device, tally))
+
+        def on_tick() -> None:
+            show()
+            write_metrics()
+
         return Job(source, store, towers, request.options, stop, tally, on_tick).run(prompts)
 
 
-def _precision(held: Sequence[Encoder], spec: EncoderSpec, wanted: str) -> str:
-    """Return the precision that the store's vectors of this model already have, where the user leaves it open.
+def run_estimate(request: EmbedRequest) -> Estimate:
+    """Return what the job would take; nothing is written to the store, and what would refuse the job is raised."""
+    source, location, towers = made_ready(request, dry=True)
+    held = [] if location.read("store.json") is None else Store.open(location).encoders()
+    there = next((store for store in held if store.encoder.fingerprint == towers.encoder.fingerprint), None)
+    with native_output_silenced():
+        return estimate(source, there, towers, request.options)
+
+
+def made_ready(request: EmbedRequest, *, dry: bool = False) -> tuple[Source, Location, Towers]:
+    """Return source, store and towers, once everything is refused that can be; `dry` leaves even a try to write out."""
+    spec = parse_encoder(request.encoder, random_weights=request.random_weights)
+    source = open_source(request.source, request.s3, request.selection, request.uri_column, request.inventory)
+    location = locate(request.store, request.s3)
+    refuse_overlap(source, location.uri)
+    _require_permissions(request, source, location, dry=dry)
+    held = [] if location.read("store.json") is None else [e.encoder for e in Store.open(location).encoders()]
+    twins = [encoder for encoder in held if _same_model(encoder, spec)]
+    precision = _as_held(request.precision, {encoder.precision for encoder in twins})
+    mode = DECODE_MODES.get(request.decode) or _as_held("auto", {e.decode_mode for e in twins if not e.imported})
+    towers = load_towers(spec, device=request.device, precision=precision, decode_mode=mode)
+    if not request.second_encoder:
+        _refuse_near_twin(held, towers.encoder)
+    return source, location, towers
+
+
+def _require_permissions(request: EmbedRequest, source: Source, location: Location, *, dry: bool) -> None:
+    """Raise LocationError that names every permission which the job lacks. A list was read when it was opened."""
+    lacks = []
+    if source.uri.startswith("s3://") and request.inventory is None and not source.uri.endswith(SUFFIXES):
+        lacks += lacks_at_source(base(source.uri), request.s3)
+    if location.uri.startswith("s3://"):
+        lacks += lacks_at_store(location.uri, request.s3, dry=dry)
+    else:
+        refuse_unwritable(Path(location.uri))
+    require(lacks)
+
+
+def _processes(request: EmbedRequest) -> int:
+    """Return how many processes share the work: one for each GPU, unless the user says otherwise."""
+    if request.processes is not None or request.options.shard != WHOLE or request.device not in {"auto", "cuda"}:
+        return request.processes or 1
+    return max(1, len(visible_gpus()))
+
+
+def _same_model(held: Encoder, spec: EncoderSpec) -> bool:
+    return (held.model_name, held.weights_origin) == (spec.model_name, spec.origin) and (
+        spec.pretrained in {None, held.pretrained}
+    )
+
+
+def _as_held(wanted: str, held: set[str]) -> str:
+    """Return the precision or decode mode that the store's vectors of this model have, where the user leaves it open.
 
     Otherwise a job begun on a GPU and continued on another machine would start over under another identity.
     """
-    if wanted != "auto":
-        return wanted
-    found = {
-        encoder.precision
-        for encoder in held
-        if (encoder.model_name, encoder.weights_origin) == (spec.model_name, spec.origin)
-        and spec.pretrained in {None, encoder.pretrained}
-    }
-    return found.pop() if len(found) == 1 else "auto"
+    return held.pop() if wanted == "auto" and len(held) == 1 else wanted
 
 
 def _refuse_near_twin(held: Sequence[Encoder], new: Encoder) -> None:
@@ -61,5 +121,5 @@ def _refuse_near_twin(held: Sequence[Encoder], new: Encoder) -> None:
             f"The store holds {twin.encoder_id}, made with the same weights but not in the same way: "
             f"{'; '.join(twin.differences(new))}.",
             "Going on would embed every image again, under a second encoder whose vectors must not be mixed in.",
-            "Match the first one (for example with --precision), or pass --second-encoder if you want both.",
+            "Match the first one (with --precision or --decode), or pass --second-encoder if you want both.",
         )

@@ -49,7 +49,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, store: EncoderStore, sco
     """Create the views on a connection; `scored` is the score set to show, None where there are no scores."""
     for view, rows in rows_of(store, scored).items():
         _create_rows(connection, store, view, rows)
-    for name in ("superseded", "covered"):
+    for name in ("superseded", "covered", "relisted"):
         _create_replaced(connection, name)
     for name in VIEWS:
         connection.execute(load(f"views/{name}"))

@@ -16,6 +16,7 @@ ClipsieveError                  exit code 1
         CountsDiffer            kept, removed and errors do not add up to what the source held
     SourceError                 the source as a whole cannot be listed (one bad image is a row, never an exception)
     LocationError               a folder or bucket refused a read or a write
+        NotNow                  it did not answer, or was too busy: the same may work a little later
     WeightsUnavailable          an encoder's weights cannot be found, downloaded or trusted
     ImportRefused               vectors or texts from elsewhere fail a check; nothing of them was written
     QueryRefused                SQL that is no single read-only query, or that DuckDB rejects
@@ -31,6 +32,10 @@ class ClipsieveError(Exception):
         """Join what happened, why it matters and what to do into one message."""
         self.what, self.why, self.do = what, why, do
         super().__init__(" ".join(part for part in (what, why, do) if part))
+
+    def __reduce__(self) -> tuple[type["ClipsieveError"], tuple[str, str, str]]:
+        """Let it travel between processes with its three parts."""
+        return type(self), (self.what, self.why, self.do)
 
 
 class UsageError(ClipsieveError):
@@ -93,6 +98,10 @@ class SourceError(ClipsieveError):
 
 class LocationError(ClipsieveError):
     """A folder or bucket refused a read or a write."""
+
+
+class NotNow(LocationError):
+    """A place did not answer, or was too busy: the same may work a little later."""
 
 
 class WeightsUnavailable(ClipsieveError):

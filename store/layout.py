@@ -5,6 +5,7 @@ STORE/encoder=<encoder_id>/encoder.json     identity, written once
                            images/          MEASURED  one row per image and run that read it
                            thumbnails/      MEASURED  one small WebP per embedded image
                            listings/        MEASURED  what a source held when a run listed it
+                           metadata/        what a list says beside its URIs, by image
                            prompts/         cached text vectors
                            heads/           cached weights of heads
                            scores/<set>/    DERIVED   may be deleted, comes back
@@ -148,8 +149,7 @@ class Store:
     def create(cls, location: Location) -> "Store":
         """Open the store, or make an empty one where there is nothing."""
         if location.read("store.json") is None:
-            record = {"format": "clipsieve-store", "format_version": FORMAT_VERSION}
-            location.create("store.json", (json.dumps(record, indent=2) + "\n").encode())
+            location.create("store.json", store_record())
         return cls.open(location)
 
     def encoders(self) -> list[EncoderStore]:
@@ -211,6 +211,12 @@ class Store:
                 "Restore the file from a backup, or embed again into a new store.",
             )
         return EncoderStore(Encoder.from_json(data, f"{folder.uri}/encoder.json"), folder)
+
+
+def store_record() -> bytes:
+    """Return what `store.json` says: the format's version."""
+    record = {"format": "clipsieve-store", "format_version": FORMAT_VERSION}
+    return (json.dumps(record, indent=2) + "\n").encode()
 
 
 def planned(location: Location, encoder: Encoder) -> EncoderStore:

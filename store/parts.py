@@ -80,6 +80,7 @@ def damaged(location: Location, name: str, error: Exception) -> StoreDamaged:
         "prompts": "Remove it: its prompts are encoded again when they are needed.",
         "scores": "Remove its folder and run `clipsieve score` again.",
         "neighbors": "Remove its folder and run `clipsieve neighbors` again.",
+        "metadata": "Remove it and run the same `clipsieve embed` again: the list is read anew.",
         "measurements": "Remove it and run the same `clipsieve confirm` again: only its images are looked at again.",
     }
     return StoreDamaged(

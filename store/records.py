@@ -30,6 +30,8 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"  # access to this one object is denied
     ARCHIVED = "archived"  # in a storage class that must be restored before it can be read
     READ_FAILED = "read_failed"  # the read broke off, and retries did not help
+    DECODER_CRASHED = "decoder_crashed"  # decoding it ends the decoder's process
+    DECODE_TIMEOUT = "decode_timeout"  # decoding it takes longer than the limit
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SourceObject:
     etag: str | None
     revision: str
     size_bytes: int
-    last_modified: datetime
+    last_modified: datetime | None
 
     @cached_property
     def image_id(self) -> uuid.UUID:

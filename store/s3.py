@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -27,7 +28,7 @@ from botocore.exceptions import (
 )
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from store.errors import LocationError
+from store.errors import LocationError, NotNow
 from store.location import Entry, glob_escaped, occupied
 from store.s3_options import S3Options as S3Options  # noqa: PLC0414  # at home here too, for whoever loads boto3 anyway
 
@@ -44,33 +45,48 @@ Unreachable = HTTPClientError
 BodyBrokeOff = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
 """A body ended early, each time that it was asked for."""
 
+SLOW_DOWN = {"SlowDown", "503", "ServiceUnavailable", "Throttling", "ThrottlingException", "TooManyRequests", "429"}
+"""The service is there and asks for fewer requests."""
+
+_LATER = SLOW_DOWN | {"500", "502", "504", "InternalError", "RequestTimeout", "RequestLimitExceeded"}
+
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+
 _BODY_ATTEMPTS = 3
 
 MAX_CONNECTIONS = 64
+READ_TIMEOUT_S = 60
+"""Between two pieces of an answer."""
 
 _ADVICE = {
     "NoSuchBucket": "Check the bucket's name, and --endpoint-url if it is not on AWS.",
     "InvalidBucketName": "Check the bucket's name.",
     "SignatureDoesNotMatch": "The secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY or the profile.",
     "InvalidAccessKeyId": "The service does not know this access key: check AWS_ACCESS_KEY_ID, or --endpoint-url.",
-    "ExpiredToken": "Renew the credentials (for example `aws sso login`), then run the same command again.",
+    **dict.fromkeys(EXPIRED, "Renew the credentials (for example `aws sso login`), then run the same command again."),
     "PermanentRedirect": "Pass the bucket's own region with --region.",
+    "AuthorizationHeaderMalformed": "Pass the bucket's own region with --region.",
     "IllegalLocationConstraintException": "Pass the bucket's own region with --region.",
+    "RequestTimeTooSkewed": "Set this machine's clock: it differs from the service's by more than S3 accepts.",
 }
 
 
-def client(options: S3Options, attempts: int) -> "S3Client":
-    """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets)."""
+def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Client":
+    """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets).
+
+    `afresh` looks the credentials up again, in the environment, the profile and the files as they are now.
+    """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=MAX_CONNECTIONS,
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=READ_TIMEOUT_S,
         # Some services send a whole object's checksum with a part of it, which then cannot match.
         response_checksum_validation="when_required",
     )
     try:
-        return boto3.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
+        make = boto3.session.Session().client if afresh else boto3.client
+        return make("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise LocationError(f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile.") from error
 
@@ -126,8 +142,14 @@ def _cause(error: Exception) -> BaseException:
     return error.__cause__ or error.__context__ or error if isinstance(error, S3UploadFailedError) else error
 
 
+def is_for_later(error: Exception) -> bool:
+    """Return True where the service is at fault for now: busy, broken inside, or out of reach."""
+    away = (Unreachable, *BodyBrokeOff, CredentialRetrievalError)
+    return error_code(error) in _LATER or isinstance(_cause(error), away)
+
+
 def refused(verb: str, uri: str, error: Exception) -> LocationError:
-    """Turn what boto3 raised into one sentence with the way out."""
+    """Turn what boto3 raised into one sentence with the way out: NotNow where trying again later is one."""
     if isinstance(error, NoCredentialsError):
         return LocationError(
             f"Cannot {verb} {uri}: no AWS credentials were found.",
@@ -138,7 +160,8 @@ def refused(verb: str, uri: str, error: Exception) -> LocationError:
     advice = _ADVICE.get(code, "Check the network and the service, then run the same command again.")
     if missing := missing_permission(error):
         advice = f"Allow {missing} for these credentials in the bucket's or the role's policy."
-    return LocationError(f"Cannot {verb} {uri}: {code}{f' ({said})' if said and said != code else ''}.", do=advice)
+    kind = NotNow if is_for_later(error) else LocationError
+    return kind(f"Cannot {verb} {uri}: {code}{f' ({said})' if said and said != code else ''}.", do=advice)
 
 
 def get_object(client: "S3Client", **request: Any) -> tuple["GetObjectOutputTypeDef", bytes]:

@@ -91,6 +91,7 @@ VIEWS_AND_SCORES = [
                 found("s3://b/a/stays", "s3://b/a/", "r2"),
             ],
             "covered": [{"source": "s3://b/", "run_id": "r1", "newer_source": "s3://b/a/"}],
+            "relisted": [],
         },
         [
             {"uri": "s3://b/a/stays", "source": "s3://b/a/"},
@@ -103,6 +104,7 @@ VIEWS_AND_SCORES = [
         {
             "listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/a/2", "s3://b/", "r2")],
             "covered": [{"source": "s3://b/a/", "run_id": "r1", "newer_source": "s3://b/"}],
+            "relisted": [],
         },
         [{"uri": "s3://b/a/2"}],
     ),
@@ -112,8 +114,23 @@ VIEWS_AND_SCORES = [
         {
             "listing_rows": [found("s3://b/a/1", "s3://b/a/", "r1"), found("s3://b/ab/2", "s3://b/ab/", "r2")],
             "covered": [],
+            "relisted": [],
         },
         [{"uri": "s3://b/a/1"}, {"uri": "s3://b/ab/2"}],
+    ),
+    Case(
+        "views/current_objects",
+        "an object that a newer list names is there once, as the list says",
+        {
+            "listing_rows": [
+                found("s3://b/1", "s3://b/", "r1"),
+                found("s3://b/2", "s3://b/", "r1"),
+                found("s3://b/1", "list.csv", "r2"),
+            ],
+            "covered": [],
+            "relisted": [{"source": "s3://b/", "run_id": "r1", "uri": "s3://b/1"}],
+        },
+        [{"uri": "s3://b/1", "source": "list.csv"}, {"uri": "s3://b/2", "source": "s3://b/"}],
     ),
     Case(
         "views/current_images",

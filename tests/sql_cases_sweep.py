@@ -7,6 +7,7 @@ from tests.sql_cases import Case, Row, found, outcomes
 SWEEP_SCHEMAS = {
     "scored": pa.schema({"score": pa.float32(), "other_score": pa.float32(), "group_name": pa.string()}),
     "held": pa.schema({"image_id": pa.uuid()}),
+    "relisted": pa.schema({"source": pa.string(), "run_id": pa.string(), "uri": pa.string()}),
     "covered": pa.schema({"source": pa.string(), "run_id": pa.string(), "newer_source": pa.string()}),
 }
 HALVES = {"first": 0, "step": 1, "per": 2, "steps": 2, "below": False}
@@ -142,6 +143,26 @@ SWEEPS = [
         ],
     ),
     Case("views/covered", "one listing covers nothing", {"listing_rows": [found("u", "s", "r1")]}, []),
+    Case(
+        "views/relisted",
+        "what a newer list names is an older listing's no more; what a newer prefix holds is not the list's business",
+        {
+            "listing_rows": [
+                found("s3://b/1", "s3://b/", "r1"),
+                found("s3://b/2", "s3://b/", "r1"),
+                found("s3://b/1", "file:///list.csv", "r2"),
+                found("s3://b/3", "file:///list.csv", "r2"),
+                found("s3://b/3", "file:///other.csv", "r3"),
+                found("s3://b/3", "s3://b/", "r4"),
+            ]
+        },
+        [
+            {"source": "file:///list.csv", "run_id": "r2", "uri": "s3://b/3"},
+            {"source": "s3://b/", "run_id": "r1", "uri": "s3://b/1"},
+        ],
+    ),
+    Case("views/relisted", "one listing names nothing again", {"listing_rows": [found("u", "list", "r1")]}, []),
+    Case("views/no_relisted", "there is nothing", {"listing_rows": [found("u", "s", "r1")]}, []),
     Case("views/no_covered", "there is nothing", {"listing_rows": [found("u", "s", "r1")]}, []),
     Case("views/no_superseded", "there is nothing", {"image_rows": outcomes((1, "r1", "embedded", 0))}, []),
 ]

@@ -82,7 +82,7 @@ def test_killed_ten_times(
 
 @pytest.fixture
 def gate(moto_s3: MotoServer) -> Iterator[threading.Event]:
-    """While the event is not set, the server answers no read of an object but the first five."""
+    """While the event is not set, the server answers only the first eight reads of objects, the preflight's too."""
     opened = threading.Event()
     passed: list[str] = []
     lock = threading.Lock()
@@ -91,7 +91,7 @@ def gate(moto_s3: MotoServer) -> Iterator[threading.Event]:
         if method == "GET" and path.endswith(".jpg"):
             with lock:
                 passed.append(path)
-                first = len(passed) <= 5
+                first = len(passed) <= 8
             if not first:
                 opened.wait(60)
 

@@ -126,9 +126,15 @@ def test_forbidden_object_and_retry(s3: MotoServer, bucket: str, tiny_encoder: P
 
 @only_moto
 def test_nothing_may_be_read(s3: MotoServer, bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    """Where the first objects are all forbidden the job ends with one sentence instead of recording a whole bucket."""
+    """Where the first objects are all forbidden, though it began well, one sentence ends the job."""
     put_pictures(s3, bucket, [f"{k:03}.jpg" for k in range(REFUSED_AT_FIRST + 4)])
-    s3.faults.append(lambda _, path: (403, "AccessDenied") if path.endswith(".jpg") else None)
+    tried: list[str] = []
+
+    def denied(_: str, path: str) -> tuple[int, str] | None:
+        tried.extend([path] if path.endswith(".jpg") else [])
+        return (403, "AccessDenied") if path.endswith(".jpg") and len(tried) > 1 else None
+
+    s3.faults.append(denied)
     result = embed_command(f"s3://{bucket}", tmp_path, tiny_encoder)
     assert result.exit_code == 1
     assert f"The first {REFUSED_AT_FIRST} objects of s3://{bucket}/ are all forbidden." in result.stderr
@@ -150,12 +156,12 @@ def test_much_may_not_be_read(s3: MotoServer, bucket: str, tiny_encoder: Path, t
 
 @only_moto
 def test_stopped_listing(s3: MotoServer, bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    """A listing that is denied ends the job in one sentence."""
+    """A listing that is denied ends the job before it begins, with the statement that a policy lacks."""
     put_pictures(s3, bucket, ["a.jpg"])
     s3.faults.append(lambda _, path: (403, "AccessDenied") if path.rstrip("/") == f"/{bucket}" else None)
     result = embed_command(f"s3://{bucket}", tmp_path / "store", tiny_encoder)
     assert result.exit_code == 1
-    assert f"Cannot list s3://{bucket}/: AccessDenied" in result.stderr
+    assert f"list s3://{bucket}/ (s3:ListBucket): " in result.stderr
 
 
 # Wrong ends

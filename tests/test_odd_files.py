@@ -35,6 +35,6 @@ def test_odd_files(shared_data: Path, folder: str, tiny_encoder: Path, tmp_path:
     assert said[1] == f"Listed {len(files):,} objects, 0 of them done before."
     assert said[2] == f"Not images: {counts.pop('not_an_image'):,}."
     reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    assert said[3:-2] == [f"Failed, {code}: {count:,}." for code, count in reasons]
+    assert said[3:-3] == [f"Failed, {code}: {count:,}." for code, count in reasons]
     for row in all_rows(place):
         assert (row["error_detail"] is not None) == (row["status"] == "failed")

@@ -9,11 +9,15 @@ from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 
+from embed.patience import Reads
 from embed.sources import Fetched, ReadFailed, Source
 from embed.sources.folder import FolderSource
 from embed.sources.s3 import S3Source
 from store.records import ErrorCode, ImageFacts, SourceObject
 from store.s3 import S3Options
+
+OUTAGE_S = 60.0
+"""So long a service that does not answer is waited for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Reader:
         """Reach S3 in this way."""
         self._s3 = s3
         self.bytes_read = 0
-        self._sources: dict[str, Source | None] = {}
+        self._sources: dict[str, Reads | None] = {}
         self._lock = Lock()
 
     def read(self, one: SourceObject) -> Fetched:
@@ -56,10 +60,11 @@ class Reader:
             self.bytes_read += len(fetched.data)
         return fetched
 
-    def _source(self, uri: str) -> Source | None:
+    def _source(self, uri: str) -> Reads | None:
         with self._lock:
             if uri not in self._sources:
-                self._sources[uri] = _opened(uri, self._s3)
+                opened = _opened(uri, self._s3)
+                self._sources[uri] = Reads(opened, OUTAGE_S) if opened else None
             return self._sources[uri]
 
 

@@ -1,5 +1,6 @@
 """Where the image tower runs and in which precision: the best of this machine, or what the user asked for."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,13 @@ def choose_device(wanted: str) -> "Device":
     if str(device) == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     return device
+
+
+def visible_gpus() -> list[str]:
+    """Return how CUDA_VISIBLE_DEVICES names each GPU that this process sees; no GPU is touched."""
+    count = import_torch().cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return named[:count] if named != [""] else [str(number) for number in range(count)]
 
 
 def choose_precision(wanted: str, device: "Device") -> str:

@@ -12,11 +12,10 @@ from embed.encoders.torchvision_shim import import_open_clip, import_torch
 from store.encoder import Encoder
 
 
-def describe(spec: EncoderSpec, loaded: LoadedModel, precision: str) -> Encoder:
+def describe(spec: EncoderSpec, loaded: LoadedModel, precision: str, decode_mode: str) -> Encoder:
     """Return the record of a model that is still in float32, as its vectors will be made in `precision`."""
     import PIL  # noqa: PLC0415 - optional, as everything of pass 1
 
-    preprocessing, decode_mode = describe_pixels(loaded.model)
     return Encoder(
         model_name=spec.model_name,
         pretrained=loaded.pretrained,
@@ -28,17 +27,16 @@ def describe(spec: EncoderSpec, loaded: LoadedModel, precision: str) -> Encoder:
         embedding_dim=int(loaded.config["embed_dim"]),
         logit_scale=logit_scale(loaded.model),
         precision=precision,
-        preprocessing=preprocessing,
+        preprocessing=describe_preprocessing(loaded.model),
         decode_mode=decode_mode,
         open_clip_version=import_open_clip().__version__,
     )
 
 
-def describe_pixels(model: Model) -> tuple[dict[str, Any], str]:
-    """Return how pixels are prepared: open_clip's own settings, and the name of how bytes become pixels before it."""
-    from embed.decode import DECODE_MODE  # noqa: PLC0415 - needs Pillow, which is optional
-
-    return json.loads(json.dumps(model.visual.preprocess_cfg)), DECODE_MODE  # JSON has lists, no tuples
+def describe_preprocessing(model: Model) -> dict[str, Any]:
+    """Return how pixels are prepared, in open_clip's own settings."""
+    settings: dict[str, Any] = json.loads(json.dumps(model.visual.preprocess_cfg))  # JSON has lists, no tuples
+    return settings
 
 
 def architecture_sha256(config: Mapping[str, Any]) -> str:

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embed.encoders.device import choose_device, choose_precision, device_label, dtype_of, nearest_precision
-from embed.encoders.identity import architecture_sha256, describe, describe_pixels, weights_sha256
-from embed.encoders.model import LoadedModel, Model, load_model
+from embed.encoders.identity import architecture_sha256, describe, describe_preprocessing, weights_sha256
+from embed.encoders.model import LoadedModel, load_model
+from embed.encoders.preprocessing import geometry_of, preprocessing
 from embed.encoders.spec import DEMO, EncoderSpec, parse_encoder
-from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
+from embed.encoders.torchvision_shim import import_torch
 from store.encoder import Encoder
 from store.errors import UsageError, WeightsUnavailable, WrongEncoder
 
@@ -32,7 +33,9 @@ class ImageTower:
     def __init__(self, loaded: LoadedModel, device: "Device", precision: str) -> None:
         """Move the model to `device` and cast its image side, and only that, to `precision`."""
         torch = import_torch()
-        self._steps, normalize = _preprocessing(loaded.model)
+        self._steps, normalize = preprocessing(loaded.model)
+        self.geometry = geometry_of(loaded.model, self._steps)
+        """What `prepare` does, for processes without torch; None where it cannot be told without it."""
         self._model = loaded.model.to(device)
         self._device, self._dtype = device, dtype_of(precision)
         self._model.visual.to(self._dtype)
@@ -123,16 +126,21 @@ class Towers:
     device: str  # for people: "cuda:0 (NVIDIA H200)", "cpu (2 threads)"
 
 
-def load_towers(spec: EncoderSpec, *, device: str = "auto", precision: str = "auto") -> Towers:
+def load_towers(
+    spec: EncoderSpec, *, device: str = "auto", precision: str = "auto", decode_mode: str = "auto"
+) -> Towers:
     """Load a model for pass 1: the image side in `precision` (auto, fp32, bf16, fp16), the text side in float32.
 
+    `decode_mode` names how bytes become pixels (`embed/decode.py`); auto is in full.
     Raises UsageError for a device or precision that this machine does not have, WeightsUnavailable for weights that
     cannot be found, downloaded or read, and MissingExtra where torch or open_clip is not installed.
     """
     place = choose_device(device)
     chosen = choose_precision(precision, place)
     loaded = load_model(spec)
-    encoder = describe(spec, loaded, chosen)
+    from embed.decode import DECODE_MODE  # noqa: PLC0415 - needs Pillow, which is optional
+
+    encoder = describe(spec, loaded, chosen, DECODE_MODE if decode_mode == "auto" else decode_mode)
     return Towers(encoder, ImageTower(loaded, place, chosen), TextTower(loaded, place), device_label(place))
 
 
@@ -217,29 +225,13 @@ def _verify_dimension(encoder: Encoder, dim: int) -> None:
 def _verify_pixels(encoder: Encoder, loaded: LoadedModel) -> None:
     if encoder.imported:
         return
-    ours = describe_pixels(loaded.model)
-    if ours != (encoder.preprocessing, encoder.decode_mode):
+    from embed.decode import DECODE_MODES  # noqa: PLC0415 - needs Pillow, which is optional
+
+    ours = (describe_preprocessing(loaded.model), *DECODE_MODES.values())
+    if encoder.preprocessing != ours[0] or encoder.decode_mode not in ours[1:]:
         raise WrongEncoder(
             f"The store's images were prepared in another way: {encoder.preprocessing} after {encoder.decode_mode!r}, "
             f"here {ours[0]} after {ours[1]!r}.",
             "Vectors of two encoders cannot be compared.",
             "Ask with an image that the store holds: its vector is there already.",
         )
-
-
-def _preprocessing(model: Model) -> tuple[Any, Any]:
-    """Split open_clip's preprocessing into what a CPU does to an image and the Normalize that the device does.
-
-    Verifies that it ends in ToTensor and Normalize, in that order and only there: `encode` replaces just these.
-    """
-    transform = import_open_clip().transform
-    from torchvision.transforms import Compose, Normalize, ToTensor  # noqa: PLC0415 - loads torch, mended just above
-
-    with quiet():
-        steps = transform.image_transform_v2(transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-    *geometry, to_tensor, normalize = steps.transforms
-    if not (isinstance(to_tensor, ToTensor) and isinstance(normalize, Normalize)) or any(
-        isinstance(step, (ToTensor, Normalize)) for step in geometry
-    ):
-        raise RuntimeError(f"open_clip's preprocessing no longer ends in ToTensor, Normalize: {steps}")
-    return Compose(geometry), normalize

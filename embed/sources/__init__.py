@@ -1,59 +1,88 @@
 """Where images come from. A source lists its objects page by page and reads one at a time; both from any thread."""
 
 import os
-from collections.abc import Iterator
+import re
 from pathlib import Path
-from typing import Protocol
 
-from embed.sources.folder import FolderSource
-from embed.sources.read import Fetched, ReadFailed
+from embed.sources.folder import FolderSource, path_of
+from embed.sources.listing.inventory import InventorySource
+from embed.sources.lists import SUFFIXES, ListSource
+from embed.sources.read import Fetched, ReadFailed, Source
 from embed.sources.s3 import S3Source
+from embed.sources.selection import Selection, selected
+from embed.sources.tars import TarSource
 from store.errors import SourceError, UsageError
-from store.records import SourceObject
+from store.layout import locate
 from store.s3 import S3Options
 
-__all__ = ["Fetched", "ReadFailed", "Source", "open_source", "refuse_overlap"]
+__all__ = ["EVERYTHING", "Fetched", "ReadFailed", "Selection", "Source", "open_source", "refuse_overlap"]
 
 
-class Source(Protocol):
-    """A set of objects that can be listed and read."""
-
-    @property
-    def uri(self) -> str:
-        """The source's own URI, ending in a slash; every object's URI starts with it."""
-
-    @property
-    def readers(self) -> int:
-        """How many reads at once are worth while."""
-
-    def pages(self) -> Iterator[list[SourceObject]]:
-        """Yield every object, some at a time; raise SourceError where listing is refused."""
-
-    def fetch(self, wanted: SourceObject) -> Fetched:
-        """Read one object; raise ReadFailed with an outcome where only this object is at fault."""
+_KNOWN = (
+    "Give the folder that holds the images, s3://BUCKET/PREFIX/, tars (s3://BUCKET/{000..127}.tar, FOLDER/*.tar), or a "
+    "list of URIs (.parquet, .csv)."
+)
+EVERYTHING = Selection()
 
 
-def open_source(text: str, options: S3Options) -> Source:
-    """Return the source that a user's word means: `s3://bucket/prefix/` or a folder."""
+def open_source(
+    text: str,
+    options: S3Options,
+    selection: Selection = EVERYTHING,
+    uri_column: str | None = None,
+    inventory: str | None = None,
+) -> Source:
+    """Return the source that a user's word means, or what is wanted of it; nothing is listed yet.
+
+    `s3://bucket/prefix/` or a folder; tars, where it ends in `.tar`; a list, where it ends in `.parquet` or `.csv`.
+    """
+    if text.endswith(SUFFIXES) and inventory is None:
+        return ListSource(text, options, uri_column, selection)
+    if uri_column is not None:
+        raise UsageError(
+            f"--uri-column is for a list, and {text} is none.", do=f"A list ends in {', '.join(SUFFIXES)}."
+        )
+    place = _place(text, options)
+    if inventory is not None:
+        if not isinstance(place, S3Source):
+            raise UsageError(f"--inventory lists a prefix of S3, and {text} is none.", do="Leave it out.")
+        place = InventorySource(place, inventory, lambda folder: locate(folder, options))
+    return selected(place, selection)
+
+
+def _place(text: str, options: S3Options) -> Source:
+    if text.endswith(".tar"):
+        folder, pattern = _split(text)
+        return TarSource(_place_of(folder, options), pattern)
+    return _place_of(text, options)
+
+
+def _place_of(text: str, options: S3Options) -> FolderSource | S3Source:
     if text.startswith("s3://"):
         return S3Source(text, options)
     if "://" in text:
-        raise UsageError(f"{text!r} is no source that clipsieve reads.", do="Give a folder, or s3://BUCKET/PREFIX/.")
+        raise UsageError(f"{text!r} is no source that clipsieve reads.", do=f"{_KNOWN} Pages are read from a list.")
     path = Path(text).expanduser()
     if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise SourceError(
-            f"The source {text} {what}.", do="Give the folder that holds the images, or s3://BUCKET/PREFIX/."
-        )
+        raise SourceError(f"The source {text} {'is a file' if path.exists() else 'does not exist'}.", do=_KNOWN)
     return FolderSource(path)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the folder or prefix that tars lie below, and what is to be matched there."""
+    folder = re.split(r"[*?{[]", text)[0].rpartition("/")[0]
+    return folder or ".", text[len(folder) :].lstrip("/") if folder else text
 
 
 def refuse_overlap(source: Source, store_uri: str) -> None:
     """Raise UsageError where the store lies inside the source, which would then list the store's own files."""
     if store_uri.startswith("s3://"):
         inside = f"{store_uri}/".startswith(source.uri)
+    elif source.uri.startswith("file://") and source.uri.endswith("/"):
+        folder = os.fsdecode(path_of(source.uri))
+        inside = Path(os.path.realpath(store_uri)).is_relative_to(folder)
     else:
-        inside = isinstance(source, FolderSource) and Path(os.path.realpath(store_uri)).is_relative_to(source.path)
+        inside = False
     if inside:
         raise UsageError(
             f"The store {store_uri} lies inside the source {source.uri}.",

@@ -1,91 +1,194 @@
 """A prefix of an S3 bucket."""
 
+import io
 from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from embed.sources.read import Fetched, ReadFailed, refuse_large
+from embed.sources.listing.ranges import Page, Question, Ranges
+from embed.sources.pieces import Pieces
+from embed.sources.read import Fetched, ReadFailed, Unavailable, refuse_large
 from store.errors import SourceError
 from store.records import ErrorCode, SourceObject
 from store.s3 import (
-    BodyBrokeOff,
+    EXPIRED,
+    SLOW_DOWN,
     S3Failure,
     S3Options,
-    Unreachable,
     error_code,
     get_object,
+    is_for_later,
     missing_permission,
     refused,
     split_uri,
 )
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 READERS = 32
 """Requests in flight: at 50 ms each, 640 objects/s."""
+
+PAGE_KEYS: int | None = None
+"""Keys to an answer; None for as many as the service gives, which is 1,000 on S3."""
+
+READ_AHEAD_BYTES = 16_384
+"""Of a tar: a header, and the captions that follow it; the next picture is skipped."""
 
 _OBJECT_AT_FAULT = {
     "NoSuchKey": ErrorCode.NOT_FOUND,
     "404": ErrorCode.NOT_FOUND,
     "AccessDenied": ErrorCode.FORBIDDEN,
     "403": ErrorCode.FORBIDDEN,
+    "KMS.DisabledException": ErrorCode.FORBIDDEN,  # the key that this object is encrypted with
+    "KMS.NotFoundException": ErrorCode.FORBIDDEN,
+    "KMS.KMSInvalidStateException": ErrorCode.FORBIDDEN,
+    "InvalidRequest": ErrorCode.FORBIDDEN,  # encrypted with a key of the customer's own, which the request must bring
     "InvalidObjectState": ErrorCode.ARCHIVED,
     "PreconditionFailed": ErrorCode.CHANGED,
     "412": ErrorCode.CHANGED,
 }
-_SERVICE_AT_FAULT = {"500", "502", "503", "504", "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
 
 
 class S3Source:
     """Every object below a prefix. A prefix is a folder here: `s3://b/train` never means `s3://b/training/…`."""
 
     readers = READERS
+    covers = extra_columns = None
 
     def __init__(self, uri: str, options: S3Options) -> None:
         """Name the prefix; nothing is asked of S3 yet."""
         self._bucket, prefix = split_uri(uri)
         self._prefix = f"{prefix.removesuffix('/')}/" if prefix else ""
         self.uri = f"s3://{self._bucket}/{self._prefix}"
-        self._client, self._payer = options.client(), options.request_payer()
+        self._options, self._payer = options, options.request_payer()
+        self._client = options.client()
+        # Whoever reads waits and tries again for all readers together (`embed/patience.py`), so boto3 does neither.
+        self._reader = options.client(attempts=1)
+        self._renewing = Lock()
 
     def pages(self) -> Iterator[list[SourceObject]]:
-        """Yield every object, one page of `list_objects_v2` at a time."""
-        paginator = self._client.get_paginator("list_objects_v2")
+        """Yield every object in the order of the keys, listed by several requests at once where there are many."""
+        for items in Ranges(self._prefix, self._ask).pages():
+            yield [
+                SourceObject(
+                    source=self.uri,
+                    uri=f"s3://{self._bucket}/{item['Key']}",
+                    bucket=self._bucket,
+                    key=item["Key"],
+                    etag=item["ETag"].strip('"'),
+                    revision=item["ETag"].strip('"'),
+                    size_bytes=item["Size"],
+                    last_modified=item["LastModified"],
+                )
+                for item in items
+            ]
+
+    def _ask(self, question: Question) -> Page:
+        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix, **self._payer}
+        if question.token:
+            request["ContinuationToken"] = question.token
+        elif question.after:
+            request["StartAfter"] = question.after
+        if question.folders:
+            request["Delimiter"] = "/"
+        if PAGE_KEYS is not None:
+            request["MaxKeys"] = PAGE_KEYS
         try:
-            for page in paginator.paginate(Bucket=self._bucket, Prefix=self._prefix, **self._payer):
-                yield [
-                    SourceObject(
-                        source=self.uri,
-                        uri=f"s3://{self._bucket}/{item['Key']}",
-                        bucket=self._bucket,
-                        key=item["Key"],
-                        etag=item["ETag"].strip('"'),
-                        revision=item["ETag"].strip('"'),
-                        size_bytes=item["Size"],
-                        last_modified=item["LastModified"],
-                    )
-                    for item in page.get("Contents", [])
-                ]
+            answer = self._client.list_objects_v2(**request)
         except S3Failure as error:
             raise SourceError(str(refused("list", self.uri, error))) from error
+        folders = tuple(found["Prefix"] for found in answer.get("CommonPrefixes", []))
+        items: Any = answer.get("Contents", [])
+        return Page(items, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None, folders)
 
     def fetch(self, wanted: SourceObject) -> Fetched:
-        """Read one object, if it still is the one that was listed.
+        """Read one object once, if it still is the one that was listed.
 
-        Raise SourceError where the fault is not the object's: wrong credentials, no such bucket.
+        Raise Unavailable where the service is at fault for now, SourceError where it will not pass: wrong credentials,
+        no such bucket.
         """
         refuse_large(wanted.size_bytes)
-        request = {"Bucket": self._bucket, "Key": wanted.key, "IfMatch": f'"{wanted.etag}"', **self._payer}
-        try:
-            answer, data = get_object(self._client, **request)
-        except S3Failure as error:
-            raise self._at_fault(wanted, error) from error
-        etag = answer["ETag"].strip('"')
-        if etag != wanted.etag:  # a service that ignores If-Match
-            raise ReadFailed(ErrorCode.CHANGED, f"replaced since it was listed: etag {etag}")
+        answer, data = self._read(wanted.uri, wanted.etag)
         return Fetched(data, answer.get("VersionId"))
 
-    def _at_fault(self, wanted: SourceObject, error: Exception) -> ReadFailed | SourceError:
+    def look(self, named: SourceObject) -> SourceObject | None:
+        """Return an object of this bucket as it is now; None where S3 does not show it, and reading will say why.
+
+        Raise SourceError where the fault is not the object's.
+        """
+        try:
+            said = self._client.head_object(Bucket=self._bucket, Key=named.key, **self._payer)
+        except S3Failure as error:
+            if error_code(error) in _OBJECT_AT_FAULT:
+                return None
+            raise SourceError(str(refused("read", named.uri, error))) from error
+        etag = said["ETag"].strip('"')
+        return SourceObject(
+            source=named.source,
+            uri=named.uri,
+            bucket=self._bucket,
+            key=named.key,
+            etag=etag,
+            revision=etag,
+            size_bytes=said["ContentLength"],
+            last_modified=said["LastModified"],
+        )
+
+    def read_span(self, uri: str, etag: str, offset: int, size_bytes: int) -> bytes:
+        """Read a piece of an object once, if it still is the one that was listed; raise as `fetch` does."""
+        if size_bytes == 0:
+            return b""
+        data = self._read(uri, etag, Range=f"bytes={offset}-{offset + size_bytes - 1}")[1]
+        if len(data) < size_bytes:
+            raise ReadFailed(ErrorCode.TRUNCATED, f"{len(data):,} of {size_bytes:,} bytes are there")
+        return data
+
+    def open(self, wanted: SourceObject) -> BinaryIO:
+        """Open an object for reading here and there; raise SourceError where that is refused."""
+        request = {"Bucket": self._bucket, "Key": wanted.key, "IfMatch": f'"{wanted.etag}"', **self._payer}
+
+        def read(first: int, end: int) -> bytes:
+            try:
+                return get_object(self._client, **request, Range=f"bytes={first}-{end - 1}")[1]
+            except S3Failure as error:
+                raise SourceError(str(refused("read", wanted.uri, error))) from error
+
+        return io.BufferedReader(Pieces(wanted.size_bytes, read), READ_AHEAD_BYTES)
+
+    def _read(self, uri: str, etag: str | None, **span: str) -> tuple[Any, bytes]:
+        request = {"Bucket": self._bucket, "Key": split_uri(uri)[1], "IfMatch": f'"{etag}"', **self._payer, **span}
+        try:
+            answer, data = self._get(request)
+        except S3Failure as error:
+            raise self._at_fault(uri, error) from error
+        found = answer["ETag"].strip('"')
+        if found != etag:  # a service that ignores If-Match
+            raise ReadFailed(ErrorCode.CHANGED, f"replaced since it was listed: etag {found}")
+        return answer, data
+
+    def _get(self, request: dict[str, Any]) -> tuple[Any, bytes]:
+        """Ask once; where the credentials have expired, look them up afresh and ask once more."""
+        reader = self._reader
+        try:
+            return get_object(reader, **request)
+        except S3Failure as error:
+            if error_code(error) not in EXPIRED:
+                raise
+        return get_object(self._renewed(reader), **request)
+
+    def _renewed(self, expired: "S3Client") -> "S3Client":
+        """Return a client with the credentials of now; of many threads that meet the end of some, one makes it."""
+        with self._renewing:
+            if self._reader is expired:
+                self._reader = self._options.client(attempts=1, afresh=True)
+            return self._reader
+
+    def _at_fault(self, uri: str, error: Exception) -> ReadFailed | SourceError:
         code = error_code(error)
         if code in _OBJECT_AT_FAULT:
             missing = missing_permission(error)
             return ReadFailed(_OBJECT_AT_FAULT[code], f"S3 answered {code}{f'; it needs {missing}' if missing else ''}")
-        if code in _SERVICE_AT_FAULT or isinstance(error, (Unreachable, *BodyBrokeOff)):
-            return ReadFailed(ErrorCode.READ_FAILED, f"{code} after every retry")
-        return SourceError(str(refused("read", wanted.uri, error)))
+        if is_for_later(error):
+            return Unavailable(code, slow_down=code in SLOW_DOWN)
+        return SourceError(str(refused("read", uri, error)))

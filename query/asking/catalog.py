@@ -98,7 +98,7 @@ def _has_every_column(connection: duckdb.DuckDBPyConnection, store: EncoderStore
 
 def _create_views(connection: duckdb.DuckDBPyConnection, *, has_measurements: bool) -> None:
     """Create the documented views. What a session computes once for its own moment is a view too, and so stays true."""
-    for name in ("superseded", "covered"):
+    for name in ("superseded", "covered", "relisted"):
         connection.execute(load(f"views/{name}").replace("create temp table", "create view", 1))
     for name in VIEWS:
         connection.execute(load(f"views/{name}"))

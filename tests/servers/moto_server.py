@@ -6,9 +6,12 @@ two servers in one process share their buckets.
 
 import contextlib
 import io
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import unquote
@@ -31,8 +34,17 @@ from tests.servers.signature import Refused, SignedRequest, verify
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-Fault: TypeAlias = Callable[[str, str], tuple[int, str] | None]
-"""From a method and a decoded path (`/bucket/key`) to the HTTP status and S3 error code of the answer, or None."""
+
+class Wire(Enum):
+    """A fault below HTTP, of a request that S3 would have answered."""
+
+    RESET = "the connection is reset, without an answer"
+    HALF = "the body ends in its middle, and the connection with it"
+
+
+Answer: TypeAlias = tuple[int, str] | Wire | None
+Fault: TypeAlias = Callable[[str, str], Answer]
+"""From a method and a decoded path (`/bucket/key`) to HTTP status and S3 error code of the answer, a Wire, or None."""
 
 
 class SeenRequest(NamedTuple):
@@ -99,6 +111,9 @@ class _Guard:
                 return answer(environ, start_response)
         except Refused as refusal:
             return _error_response(refusal, path, self.server.region)(environ, start_response)
+        except _Cut as cut:
+            answer = Response.from_app(self.application, environ)
+            return _cut(cut.wire, answer, environ, start_response)
         return self.application(environ, start_response)
 
     def _deny(self, request: SignedRequest, needed: list[Permission]) -> None:
@@ -120,8 +135,30 @@ class _Guard:
 
 def _fail_on_request(faults: Iterable[Fault], method: str, path: str) -> None:
     for fault in tuple(faults):
-        if answer := fault(method, path):
+        answer = fault(method, path)
+        if isinstance(answer, Wire):
+            raise _Cut(answer)
+        if answer:
             raise Refused(*answer, message="This fault was asked for by the test.")
+
+
+class _Cut(Exception):
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire.value)
+        self.wire = wire
+
+
+def _cut(wire: Wire, answer: Response, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterator[bytes]:
+    """Send half of an answer that says it is whole, or nothing, and end the connection."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    if wire is Wire.HALF:
+        body = answer.get_data()
+        start_response(answer.status, list(answer.headers.items()))
+        yield body[: len(body) // 2]
+    else:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError(wire.value)
 
 
 def _error_response(refusal: Refused, path: str, region: str) -> Response:

@@ -1,0 +1,191 @@
+"""Pass 1 against its floor: what decoding, the model and fetching allow, each alone, and what the whole job does.
+
+    python -m bench.embed [--photos FOLDER] [--encoder MODEL/PRETRAINED] [--limit N] [--decoders 0]
+    python -m bench.embed --latency 50        the job against the loop that users write, a far server, a small model
+    python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45
+    python -m bench.embed --growth 200000     memory over a long run: small images, a tiny encoder
+
+The baselines are taken in the same run. On a CPU all stages share its cores, with the S3 server, so the floor of the
+job is the sum of what an image costs at each stage alone; on a GPU it is the slowest stage. Without `--photos`, scenes
+are drawn. Without `--encoder` the weights are random: the work is the same.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import clipsieve
+from bench import embed_growth, embed_peers
+from bench.machine import describe, peak_memory_mb
+from embed.decoders import Decoding, Memory, Processes, Settings, Threads
+from embed.demo.scenes import write_scenes
+from embed.encoders import Towers, load_towers, parse_encoder
+from embed.geometry import Geometry
+from embed.patience import Reads
+from embed.request import JobOptions
+from embed.sources import open_source
+from store.s3 import S3Options
+from tests.servers.rclone_server import rclone_server
+
+BUCKET = "bench-photos"
+SOURCE = f"s3://{BUCKET}/photos/"
+CORES = os.cpu_count() or 1
+
+
+def main() -> None:
+    """Take the figures and print them."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--photos", type=Path)
+    words.add_argument("--encoder")
+    words.add_argument("--limit", type=int, default=1_000_000)
+    words.add_argument("--decoders", type=int)
+    words.add_argument("--device", default="auto")
+    words.add_argument("--latency", type=float, metavar="MILLISECONDS")
+    words.add_argument("--clip-retrieval", metavar="PYTHON")
+    words.add_argument("--growth", type=int, metavar="IMAGES")
+    given, _ = words.parse_known_args()
+    print(describe())
+    with tempfile.TemporaryDirectory(prefix="clipsieve-bench-") as scratch:
+        folder = Path(scratch)
+        if given.growth:
+            embed_growth.run(given.growth, folder)
+            return
+        photos = _photos(given.photos or _drawn(folder / "drawn"), given.limit)
+        with _bucket_of(photos, given.latency):
+            if given.latency:
+                embed_peers.plain_loop(BUCKET, SOURCE, folder)
+                return
+            towers = load_towers(
+                parse_encoder(given.encoder or "ViT-B-32", random_weights=given.encoder is None), device=given.device
+            )
+            print(f"encoder                 {towers.encoder.encoder_id} on {towers.device}, {towers.encoder.precision}")
+            floor = _floor(photos, towers)
+            options = JobOptions(decoders=given.decoders)
+            for store in (str(folder / "store"), f"s3://{BUCKET}-store/store"):
+                _whole_job(store, given.encoder, given.device, options, floor)
+        if given.clip_retrieval:
+            embed_peers.clip_retrieval(given.clip_retrieval, photos, towers, folder)
+    print(f"peak memory             {peak_memory_mb():8,.0f} MB, baselines included, decoders not")
+
+
+def _floor(photos: list[Path], towers: Towers) -> float:
+    """Return the seconds per image that the stages allow."""
+    model = _model_alone(towers)
+    settings = Settings(towers.image.geometry or Geometry(*towers.image.input_shape[1:]))
+    contents = [photo.read_bytes() for photo in photos[:400]]
+    processes = _decoding_alone(contents, Processes(CORES, settings, Memory(1 << 30)))
+    threads = _decoding_alone(contents, Threads(CORES, settings, Memory(1 << 30)))
+    fetching = _fetching_alone()
+    on_cpu = towers.device.startswith("cpu")
+    decoding = min(processes, threads)
+    floor = model + decoding + fetching if on_cpu else max(model, decoding, fetching)
+    print(f"model alone             {1 / model:8,.1f} images/s, ready batches of 64")
+    print(f"decode, shrink, thumb   {1 / processes:8,.1f} images/s in {CORES} processes")
+    print(f"                        {1 / threads:8,.1f} images/s in {CORES} threads")
+    print(f"fetching alone          {1 / fetching:8,.1f} images/s, S3 server on the same machine")
+    print(f"floor                   {1 / floor:8,.1f} images/s, {'one after the other' if on_cpu else 'the slowest'}")
+    return floor
+
+
+def _model_alone(towers: Towers) -> float:
+    batch = np.random.default_rng(0).integers(0, 256, (64, *towers.image.input_shape), dtype=np.uint8)
+    towers.image.encode(batch)
+    batches = 4 if towers.device.startswith("cpu") else 100
+    began = time.perf_counter()
+    for _ in range(batches):
+        towers.image.encode(batch)
+    return (time.perf_counter() - began) / (batches * len(batch))
+
+
+def _decoding_alone(contents: list[bytes], decoding: Decoding) -> float:
+    def one(content: bytes) -> None:
+        with decoding.place() as place:
+            decoding.make(content, place)
+
+    with ThreadPoolExecutor(2 * CORES) as pool:
+        list(pool.map(one, contents[: 4 * CORES]))  # started and warm
+        began = time.perf_counter()
+        list(pool.map(one, contents))
+    decoding.close()
+    return (time.perf_counter() - began) / len(contents)
+
+
+def _fetching_alone() -> float:
+    source = open_source(SOURCE, S3Options())
+    objects = [one for page in source.pages() for one in page]
+    reads = Reads(source)
+    with ThreadPoolExecutor(source.readers) as pool:
+        began = time.perf_counter()
+        list(pool.map(reads.fetch, objects))
+    return (time.perf_counter() - began) / len(objects)
+
+
+def _whole_job(store: str, encoder: str | None, device: str, options: JobOptions, floor_s: float) -> None:
+    words = {"encoder": encoder or "ViT-B-32", "random_weights": encoder is None, "device": device}
+    summary = clipsieve.embed(SOURCE, store=store, options=replace(options), **words)
+    # Loading the model and encoding prompts happens once per job, whatever its size.
+    seconds = summary.seconds - summary.stage_seconds.get("prompts", 0.0)
+    rate = summary.embedded / seconds
+    kind = "S3" if store.startswith("s3:") else "disk"
+    print(f"whole job, S3 to {kind:5}  {rate:8,.1f} images/s = {rate * floor_s:.2f} of the floor")
+    stages = ", ".join(f"{name} {spent:.1f} s" for name, spent in sorted(summary.stage_seconds.items()))
+    busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+    print(
+        f"  {summary.embedded} images, {summary.seconds:.1f} s; by stage, summed over threads: {stages}; busy: {busy}"
+    )
+
+
+def _photos(folder: Path, limit: int) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
+    if not found:
+        sys.exit(f"There are no photos below {folder}.")
+    return found[:: max(1, len(found) // limit)][:limit]
+
+
+def _drawn(folder: Path, count: int = 600) -> Path:
+    for drawn in write_scenes(count, seed=2, broken=0):
+        place = folder / drawn.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(drawn.data)
+    return folder
+
+
+@contextmanager
+def _bucket_of(photos: list[Path], latency_ms: float | None) -> Iterator[None]:
+    """Serve S3 in a process of its own, with the photos in a bucket, and point boto3's environment at it."""
+    with rclone_server() as server:
+        os.environ.update(server.environment())
+        client = S3Options().client()
+        for name in (BUCKET, f"{BUCKET}-store"):
+            client.create_bucket(Bucket=name)
+        for i, photo in enumerate(photos):
+            client.put_object(Bucket=BUCKET, Key=f"photos/{i:06d}-{photo.name}", Body=photo.read_bytes())
+        size = sum(photo.stat().st_size for photo in photos)
+        print(f"photos                  {len(photos):8,} of {size / len(photos):,.0f} bytes on average")
+        if latency_ms is None:
+            yield
+            return
+        port = server.endpoint_url.rpartition(":")[2]
+        command = [sys.executable, "-m", "bench.latency", port, str(latency_ms)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as wire:
+            assert wire.stdout is not None  # noqa: S101  # it is a pipe
+            os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{wire.stdout.readline().strip()}"
+            try:
+                yield
+            finally:
+                wire.send_signal(signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

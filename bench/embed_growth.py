@@ -1,0 +1,68 @@
+"""Memory over a long run: many small images through a tiny encoder, sampled as the job goes on."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import clipsieve
+from embed.request import EmbedRequest, JobOptions, Started
+from tests.pictures import picture_bytes
+from tests.tiny_encoder import write_tiny_encoder
+
+SAMPLES = 20
+
+
+def run(images: int, folder: Path) -> None:
+    """Embed so many files and print the job's memory, and its decoders', at every twentieth of the way."""
+    album = folder / "album"
+    _write(album, images)
+    encoder = write_tiny_encoder(folder / "tiny")
+    taken: list[tuple[int, float, float]] = []
+
+    def on_start(started: Started) -> Callable[[], None]:
+        def sample() -> None:
+            if started.tally.finished >= len(taken) * images / SAMPLES:
+                taken.append((started.tally.finished, _resident_mb(os.getpid()), sum(map(_resident_mb, _children()))))
+
+        return sample
+
+    request = EmbedRequest(
+        str(album), str(folder / "store"), f"local-dir:{encoder}", device="cpu", options=JobOptions()
+    )
+    summary = clipsieve.run_embed(request, on_start)
+    print(f"{summary.embedded:,} images in {summary.seconds:.0f} s, {summary.embedded / summary.seconds:,.0f} images/s")
+    print("     images    job MB  decoders MB")
+    for finished, job, decoders in taken:
+        print(f"{finished:11,} {job:9,.0f} {decoders:12,.0f}")
+    after_warm_up = [job for finished, job, _ in taken if finished >= images / 4]
+    if after_warm_up:
+        print(f"growth of the job from a quarter on: {after_warm_up[-1] - after_warm_up[0]:,.0f} MB")
+
+
+def _write(album: Path, images: int) -> None:
+    contents = [picture_bytes(number) for number in range(200)]
+    for number in range(images):
+        place = album / f"{number // 1000:04}"
+        if number % 1000 == 0:
+            place.mkdir(parents=True)
+        (place / f"{number:07}.jpg").write_bytes(contents[number % len(contents)])
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _children() -> list[int]:
+    me = os.getpid()
+    return [int(child) for task in Path(f"/proc/{me}/task").iterdir() for child in _words(task / "children")]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

@@ -1,0 +1,86 @@
+"""What the job is measured against: the loop that users write, and clip-retrieval in an environment of its own."""
+
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import numpy as np
+from PIL import Image
+
+import clipsieve
+from embed.encoders import Towers
+from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
+from tests.tiny_encoder import write_tiny_encoder
+
+LOOP_IMAGES = 100
+"""The loop takes as long for each: so many tell its rate."""
+
+
+def plain_loop(bucket: str, source: str, folder: Path) -> None:
+    """Print the rate of the plain loop, and of the job on the same objects with the same small model."""
+    encoder = write_tiny_encoder(folder / "tiny")
+    loop = _loop_rate(bucket, encoder)
+    print(f"plain loop              {loop:8,.1f} images/s over {LOOP_IMAGES} images")
+    summary = clipsieve.embed(source, store=str(folder / "store"), encoder=f"local-dir:{encoder}", device="cpu")
+    rate = summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
+    print(f"whole job               {rate:8,.1f} images/s = {rate / loop:.1f} times the plain loop")
+    busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+    print(
+        f"  {summary.embedded} images in {summary.seconds:.1f} s; busy: {busy}; limited by {summary.limited_by or '-'}"
+    )
+
+
+def _loop_rate(bucket: str, encoder: Path) -> float:
+    """Return images per second of `get_object`, open, preprocess, a batch of 32, forward."""
+    torch, open_clip, client = import_torch(), import_open_clip(), boto3.client("s3")
+    with quiet():
+        model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{encoder}")
+    model.eval()
+    keys = [one["Key"] for one in client.list_objects_v2(Bucket=bucket, Prefix="photos/")["Contents"]][:LOOP_IMAGES]
+    batch, vectors = [], []
+    began = time.perf_counter()
+    for key in keys:
+        data = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        batch.append(preprocess(Image.open(io.BytesIO(data)).convert("RGB")))
+        if len(batch) == 32 or key == keys[-1]:
+            with torch.inference_mode():
+                features = model.encode_image(torch.stack(batch))
+                vectors.append((features / features.norm(dim=-1, keepdim=True)).numpy())
+            batch = []
+    assert len(np.concatenate(vectors)) == len(keys)  # noqa: S101  # the loop has done its work
+    return len(keys) / (time.perf_counter() - began)
+
+
+def clip_retrieval(python: str, photos: list[Path], towers: Towers, folder: Path) -> None:
+    """Print how long clip-retrieval's command and ours take for the same photos and weights, from start to end.
+
+    `python` is the interpreter of an environment of its own:
+    `pip install clip-retrieval==2.45.0 'setuptools<80'`.
+    """
+    torch = import_torch()
+    album, weights = folder / "album", folder / "weights.pt"
+    album.mkdir()
+    for i, photo in enumerate(photos):
+        (album / f"{i:06d}{photo.suffix.lower()}").symlink_to(photo.resolve())
+    torch.save(towers.text._model.float().state_dict(), weights)  # noqa: SLF001  # the very weights
+    peer = [
+        *(python, "-m", "clip_retrieval.cli", "inference", f"--input_dataset={album}"),
+        *(f"--output_folder={folder / 'peer'}", "--clip_model=open_clip:ViT-B-32/weights.pt", "--use_jit=False"),
+        *("--enable_text=False", "--batch_size=64", "--num_prepro_workers=2", "--input_format=files"),
+    ]
+    ours = [sys.executable, "-m", "clipsieve", "embed", str(album), "--store", str(folder / "again")]
+    ours += ["--encoder", f"ViT-B-32/{weights}"]
+    seconds = {}
+    for name, command in (("clip-retrieval", peer), ("clipsieve embed", ours)):
+        began = time.perf_counter()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ)
+        seconds[name] = time.perf_counter() - began
+        if done.returncode:
+            sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+        print(f"{name:24}{len(photos) / seconds[name]:8,.1f} images/s, {seconds[name]:.1f} s from start to end")
+    ratio = seconds["clip-retrieval"] / seconds["clipsieve embed"]
+    print(f"clipsieve over clip-retrieval {ratio:.2f}")

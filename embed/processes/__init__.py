@@ -1,0 +1,1 @@
+"""Several processes on one machine, each with a share of the images and a device of its own."""

@@ -1,0 +1,143 @@
+"""Shares of the work cover everything exactly once, by hand, by itself on one machine, and side by side."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embed.processes import supervisor
+from embed.request import EmbedRequest, Started
+from store.errors import ClipsieveError, SourceError, UsageError
+from store.shards import Shard
+from tests.embedding import all_rows, embed, embed_command, outcomes, shelf
+from tests.pictures import picture_bytes
+from tests.stores import listed
+
+pytestmark = pytest.mark.usefixtures("_path")
+
+
+@pytest.fixture
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes start on one core's worth of threads."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Twelve pictures and a note."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02}.jpg").write_bytes(picture_bytes(number))
+    (folder / "note.txt").write_text("no picture")
+    return folder
+
+
+@given(count=st.integers(1, 9), keys=st.sets(st.integers(0, 999), max_size=40))
+def test_shares_cover_everything_once(count: int, keys: set[int]) -> None:
+    """Every image is of exactly one share, and numbers say the same as objects."""
+    objects = [listed(f"in/{key}") for key in keys]
+    shares = [Shard(number, count) for number in range(1, count + 1)]
+    taken = [one for share in shares for one in share.of(objects)]
+    assert sorted(one.uri for one in taken) == sorted(one.uri for one in objects)
+    halves = np.array([one.image_id.int >> 64 for one in objects], np.uint64)
+    for share in shares:
+        assert [one for one, is_mine in zip(objects, share.holds(halves), strict=True) if is_mine] == share.of(objects)
+
+
+@pytest.mark.parametrize("words", ["0/4", "5/4", "1/0", "1", "a/b", "-1/4", "1/4/2"])
+def test_words_that_are_no_share(words: str) -> None:
+    """A share that does not exist is refused: what it stands for would never be embedded."""
+    with pytest.raises(UsageError, match="is no share of the work"):
+        Shard.parse(words)
+
+
+def test_shares_by_hand(album: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    """Three jobs with a share each leave what one job leaves; the listing is whole after the first of them."""
+    place, counts = tmp_path / "store", []
+    for number in (2, 1, 3):
+        result = embed_command(album, place, tiny_encoder, "--shard", f"{number}/3", "--batch-size", "1")
+        counts.append(int(re.findall(r"Listed (\d+) objects, 0 of them", result.stdout)[0]))
+        assert len(outcomes(place)) == 13
+        assert len(shelf(place).parts("listings")) == 1
+    assert sum(counts) == 13
+    embed(album, tmp_path / "one", tiny_encoder)
+    assert all_rows(place) == all_rows(tmp_path / "one")
+    again = embed_command(album, place, tiny_encoder, "--shard", "2/3")
+    assert again.stdout.startswith(f"Nothing to do: all {counts[0]} objects")
+
+
+@pytest.mark.slow  # three processes that load torch
+def test_processes_of_one_machine(album: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    """--processes 2 leaves what one process leaves, and its summary is the sum of both."""
+    result = embed_command(album, tmp_path / "store", tiny_encoder, "--processes", "2", "--batch-size", "1")
+    assert result.exit_code == 0, result.stderr
+    assert "Embedded 12 images" in result.stdout
+    assert "Listed 13 objects, 0 of them done before." in result.stdout
+    assert "in 2 processes" in result.stderr
+    embed(album, tmp_path / "one", tiny_encoder)
+    assert all_rows(tmp_path / "store") == all_rows(tmp_path / "one")
+
+
+@pytest.mark.slow  # as above
+def test_process_that_dies(album: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one process is killed the others finish, the error says whose share is left, and a second run ends it."""
+    request = EmbedRequest(
+        str(album), str(tmp_path / "store"), f"local-dir:{tiny_encoder}", device="cpu", precision="fp32"
+    )
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def remembered(*words: object, **options: object) -> "subprocess.Popen[bytes]":
+        started.append(real(*words, **options))  # type: ignore[call-overload]
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", remembered)
+
+    def kill_one(_: Started) -> object:
+        monkeypatch.undo()
+        os.kill(started[1].pid, signal.SIGKILL)
+        return lambda: None
+
+    with pytest.raises(ClipsieveError, match=r"process of share 2/2 ended without a word \(exit status -9\)"):
+        supervisor.run_all(request, 2, (), kill_one)  # type: ignore[arg-type]
+    assert set(outcomes(tmp_path / "store").values()) >= {"embedded"}
+    embed(album, tmp_path / "store", tiny_encoder)
+    assert sorted(outcomes(tmp_path / "store").values()) == ["embedded"] * 12 + ["not_an_image"]
+
+
+@pytest.mark.slow  # as above
+def test_stop_reaches_every_process(album: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    """SIGTERM lets every process finish the part in hand, and nothing is half-written."""
+    request = EmbedRequest(str(album), str(tmp_path / "store"), f"local-dir:{tiny_encoder}", device="cpu")
+
+    def stop(_: Started) -> Callable[[], None]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return lambda: None
+
+    summary = supervisor.run_all(request, 2, (), stop)
+    assert summary.stopped
+    assert summary.embedded + summary.not_images <= 13
+    assert set(outcomes(tmp_path / "store").values()) <= {"embedded", "not_an_image", "pending"}
+
+
+def test_error_of_a_process_is_raised() -> None:
+    """What refuses one process refuses the command, in the same words, as the same class."""
+    said = SourceError("It holds nothing.", "A mistyped prefix looks like this.", "Check it.")
+    words = {"kind": "SourceError", "what": said.what, "why": said.why, "do": said.do}
+    raised = supervisor._raised(words)
+    assert (type(raised), str(raised)) == (SourceError, str(said))
+    assert type(supervisor._raised({**words, "kind": "Unheard"})) is ClipsieveError
+
+
+def test_share_and_processes_contradict(tmp_path: Path, tiny_encoder: Path) -> None:
+    """Two ways to divide the work at once are refused."""
+    result = embed_command(tmp_path, tmp_path / "store", tiny_encoder, "--shard", "1/2", "--processes", "2")
+    assert (result.exit_code, "--shard and --processes both divide the work." in result.stderr) == (2, True)
