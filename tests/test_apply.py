@@ -641,29 +641,24 @@ def _kill(words: list[str], has_reached: Callable[[], bool]) -> None:
     assert job.returncode == -signal.SIGKILL, said
 
 
-MANY = int(os.environ.get("CLIPSIEVE_KILLED_OBJECTS", "500"))
-"""`make bench-apply` takes 5,000, which keeps two cores busy for minutes."""
+OBJECTS = int(os.environ.get("CLIPSIEVE_KILLED_OBJECTS", "150"))
+"""`make bench-apply` takes 5,000, killed ten times, which keeps two cores busy for minutes."""
+KILLS = 10 if OBJECTS >= 500 else 3
 
 
 @only_moto
-@pytest.mark.parametrize(
-    "objects_and_kills",
-    [(100, 2), pytest.param((MANY, 10), marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
-    ids=["few", "many"],
-)
-def test_killed_at_random_moments(
-    s3: MotoServer, client: "S3Client", large_bucket: str, tmp_path: Path, objects_and_kills: tuple[int, int]
-) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_random_moments(s3: MotoServer, client: "S3Client", large_bucket: str, tmp_path: Path) -> None:
     """Killed again and again while the service fails at times and the source has changed, it ends with the truth.
 
     A tenth of the objects changed or vanished after they were judged; 2 of 100 requests are refused, and some answers
     are lost. The destination then holds exactly the kept, unchanged images, byte for byte; and after `undo`, killed as
     well, the bucket has the versions that it had before.
     """
-    bucket, (objects, kills) = large_bucket, objects_and_kills
-    dice = random.Random(objects)
+    bucket, dice = large_bucket, random.Random(OBJECTS)
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    keys = [*ODD_KEYS, *KEYS_OF_NO_FOLDER, *(f"{k % 7}/{k:05}.jpg" for k in range(objects))]
+    keys = [*ODD_KEYS, *KEYS_OF_NO_FOLDER, *(f"{k % 7}/{k:05}.jpg" for k in range(OBJECTS))]
     rows = [row_of(bucket, f"in/{key}", content(key)) for key in keys]
     for key in keys:
         buckets.put(bucket, f"in/{key}", content(key))
@@ -690,10 +685,10 @@ def test_killed_at_random_moments(
     )
 
     apply = ["apply", str(run), "--to", f"s3://{bucket}/out/", "--yes", "--trust-conditions"]
-    apply += ["--workers", f"{min(64, max(4, objects // 80))}"]  # so that no job is done before it is killed
-    for kill in range(kills):
+    apply += ["--workers", f"{min(64, max(4, OBJECTS // 80))}"]  # so that no job is done before it is killed
+    for kill in range(KILLS):
         left = max(1, len(kept) - seen["PUT"])
-        goal = seen["PUT"] + dice.randrange(1, 2 * left // (kills - kill + 1) + 2)
+        goal = seen["PUT"] + dice.randrange(1, 2 * left // (KILLS - kill + 1) + 2)
         _kill(apply, lambda goal=goal: seen["PUT"] >= goal)  # type: ignore[misc]
     with _command(*apply) as job:
         said, complained = job.communicate(timeout=200)
