@@ -511,7 +511,7 @@ def test_a_run_that_was_edited(client: "S3Client", bucket: str, tmp_path: Path) 
     with pytest.raises(RunDamaged, match=r"lacks kept\.csv"):
         applied(run, f"s3://{bucket}/out/")
     with pytest.raises(RunDamaged, match="There is no run at"):
-        applied(tmp_path, f"s3://{bucket}/out/")
+        applied(tmp_path / "nothing", f"s3://{bucket}/out/")
     assert held(client, bucket, "out/") == {}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from embed import patience as patience_module
@@ -44,6 +45,7 @@ def quiet_rows(
     with pytest.MonkeyPatch.context() as patched:
         for name, value in moto_s3.environment().items():
             patched.setenv(name, value)
+        patched.setattr(boto3, "DEFAULT_SESSION", None)  # it would keep the credentials of the test before
         embed(SOURCE, place, tiny_encoder)
     return all_rows(place)
 
