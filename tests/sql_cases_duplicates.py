@@ -14,17 +14,27 @@ DUPLICATE_SCHEMAS = {
     "ranked": pa.schema(
         {
             "image_id": pa.uuid(),
-            "place": pa.int64(),
             "never": pa.bool_(),
             "group_name": pa.string(),
+            "size_bytes": pa.int64(),
             "sha256": pa.string(),
             "pixels_sha256": pa.string(),
             "content": pa.string(),
         }
     ),
+    "tied": pa.schema({"place": pa.int64(), "first_place": pa.int64()}),
+    "same_content": pa.schema(
+        {"image_id": pa.uuid(), "neighbor_id": pa.uuid(), "same_bytes": pa.bool_(), "at_one": pa.bool_()}
+    ),
     "removed_places": pa.schema({"place": pa.int64(), "partner": pa.int64(), "cosine": pa.float32()}),
     "duplicates": pa.schema(
-        {"image_id": pa.uuid(), "duplicate_of": pa.uuid(), "cosine": pa.float32(), "tier": pa.string()}
+        {
+            "image_id": pa.uuid(),
+            "duplicate_of": pa.uuid(),
+            "cosine": pa.float32(),
+            "size_bytes": pa.int64(),
+            "tier": pa.string(),
+        }
     ),
     "held_for": pa.schema({"image_id": pa.uuid(), "rule_number": pa.int32()}),
     "keepers": pa.schema({"image_id": pa.uuid()}),
@@ -41,14 +51,20 @@ def ranked(*contents: str, groups: str = "", never: str = "") -> list[Row]:
     return [
         {
             "image_id": place + 1,
-            "place": place,
             "content": content,
             "sha256": content,
+            "size_bytes": 10**place,
             "group_name": groups[place] if groups else "",
             "never": never[place : place + 1] == "n",
         }
         for place, content in enumerate(contents)
     ]
+
+
+def same(first: int, second: int, *, at_one: bool = True, same_bytes: bool = True) -> Row:
+    """A row of the pairs of the same content."""
+    ids = {"image_id": first, "neighbor_id": uuid.UUID(int=second)}
+    return {**ids, "same_bytes": same_bytes, "at_one": at_one}
 
 
 def edge(better: int, worse: int, cosine: float = 0.96) -> Row:
@@ -76,9 +92,9 @@ DUPLICATES = [
     ),
     Case(
         "duplicates/involved",
-        "both images of a pair at the threshold are involved, each once, and equality is included",
+        "both images of a pair at the threshold are involved, once for each pair, and equality is included",
         {"pair_rows": [pair(1, 2), pair(2, 3, 0.95), pair(4, 5, 0.9499)]},
-        [{"image_id": 1}, {"image_id": 2}, {"image_id": 3}],
+        [{"image_id": 1}, {"image_id": 2}, {"image_id": 2}, {"image_id": 3}],
         {"at": 0.95},
     ),
     Case(
@@ -86,6 +102,26 @@ DUPLICATES = [
         "pairs from 0.99 on are looked at though the threshold is higher",
         {"pair_rows": [pair(1, 2, 0.99), pair(3, 4, 0.98)]},
         [{"image_id": 1}, {"image_id": 2}],
+        {"at": 1.0},
+    ),
+    Case(
+        "duplicates/involved_everyone",
+        "everyone is involved, close to another or not",
+        {"image_rows": EMBEDDED},
+        [{"image_id": 1}, {"image_id": 2}, {"image_id": 3}],
+    ),
+    Case(
+        "duplicates/close_pairs",
+        "pairs at the threshold are counted, equality included",
+        {"pair_rows": [pair(1, 2), pair(2, 3, 0.95), pair(4, 5, 0.9499)]},
+        [{"pairs": 2}],
+        {"at": 0.95},
+    ),
+    Case(
+        "duplicates/close_pairs",
+        "and those from 0.99 on though the threshold is higher",
+        {"pair_rows": [pair(1, 2, 0.99), pair(3, 4, 0.98)]},
+        [{"pairs": 1}],
         {"at": 1.0},
     ),
     Case(
@@ -109,6 +145,7 @@ DUPLICATES = [
         "pairs at the threshold come by the worse image, its nearest partner first, at a tie the better one",
         {
             "pair_rows": [pair(1, 4, 0.95), pair(2, 4, 0.96), pair(3, 4, 0.96), pair(1, 2, 0.95), pair(1, 3, 0.94)],
+            "same_content": [],
             "ranked": ranked("a", "b", "c", "d"),
         },
         [edge(0, 1, 0.95), edge(1, 3), edge(2, 3), edge(0, 3, 0.95)],
@@ -117,21 +154,33 @@ DUPLICATES = [
     Case(
         "duplicates/edges",
         "a pair of the same content is at 1, also where its embeddings differ a little",
-        {"pair_rows": [pair(1, 2, 0.995), pair(1, 3, 0.995)], "ranked": ranked("same", "same", "other")},
+        {
+            "pair_rows": [pair(1, 2, 0.995), pair(1, 3, 0.995), pair(2, 3, 0.995)],
+            "ranked": ranked("a", "b", "c"),
+            "same_content": [same(1, 2), same(1, 3, at_one=False)],
+        },
         [edge(0, 1, 1.0)],
         {"at": 1.0, "groups": "any"},
     ),
     Case(
         "duplicates/edges",
         "a pair with an image that is not ranked, or of two that are never removed, is none",
-        {"pair_rows": [pair(1, 2), pair(1, 3), pair(3, 9)], "ranked": ranked("a", "b", "c", never="nn ")},
+        {
+            "pair_rows": [pair(1, 2), pair(1, 3), pair(3, 9)],
+            "same_content": [],
+            "ranked": ranked("a", "b", "c", never="nn "),
+        },
         [edge(0, 2)],
         {"at": 0.95, "groups": "any"},
     ),
     Case(
         "duplicates/edges",
         "within groups, only pairs of one group count",
-        {"pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3)], "ranked": ranked("a", "b", "c", groups="xyx")},
+        {
+            "pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3)],
+            "same_content": [],
+            "ranked": ranked("a", "b", "c", groups="xyx"),
+        },
         [edge(0, 2)],
         {"at": 0.95, "groups": "same"},
     ),
@@ -140,7 +189,8 @@ DUPLICATES = [
         "across groups, only pairs of two groups count; an image without a group is in none",
         {
             "pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3), pair(1, 4)],
-            "ranked": [*ranked("a", "b", "c", groups="xyx"), {"image_id": 4, "place": 3, "never": False}],
+            "same_content": [],
+            "ranked": [*ranked("a", "b", "c", groups="xyx"), {"image_id": 4, "never": False}],
         },
         [edge(0, 1), edge(1, 2)],
         {"at": 0.95, "groups": "different"},
@@ -168,23 +218,74 @@ DUPLICATES = [
     ),
     Case(
         "duplicates/partners",
-        "a removed image has its partner, and the tier says how the two are known to be alike",
+        "a removed image has its partner, and the tier says how it is known, whichever id is lower",
         {
-            "ranked": [
-                {"image_id": 1, "place": 0, "sha256": "a", "pixels_sha256": "p"},
-                {"image_id": 2, "place": 1, "sha256": "a", "pixels_sha256": "p"},
-                {"image_id": 3, "place": 2, "sha256": "b", "pixels_sha256": "p"},
-                {"image_id": 4, "place": 3, "sha256": "c", "pixels_sha256": "q"},
-                {"image_id": 5, "place": 4},
-            ],
-            "removed_places": [{"place": place, "partner": 0, "cosine": 0.5} for place in (1, 2, 3, 4)],
+            "ranked": ranked("a", "b", "c", "d", "e"),
+            "same_content": [same(2, 3), same(3, 4, same_bytes=False), same(1, 4)],
+            "removed_places": [{"place": place, "partner": 2, "cosine": 0.5} for place in (1, 3, 4)],
         },
         [
-            {"image_id": 2, "duplicate_of": 1, "cosine": 0.5, "tier": "same bytes"},
-            {"image_id": 3, "duplicate_of": 1, "cosine": 0.5, "tier": "same pixels"},
-            {"image_id": 4, "duplicate_of": 1, "cosine": 0.5, "tier": "near-duplicate"},
-            {"image_id": 5, "duplicate_of": 1, "cosine": 0.5, "tier": "near-duplicate"},
+            {"image_id": 2, "duplicate_of": 3, "cosine": 0.5, "size_bytes": 10, "tier": "same bytes"},
+            {"image_id": 4, "duplicate_of": 3, "cosine": 0.5, "size_bytes": 1000, "tier": "same pixels"},
+            {"image_id": 5, "duplicate_of": 3, "cosine": 0.5, "size_bytes": 10000, "tier": "near-duplicate"},
         ],
+    ),
+    Case(
+        "duplicates/partners_by_content",
+        "of the same content, the tier says whether the bytes are the same too",
+        {
+            "ranked": ranked("a", "a", "b"),
+            "removed_places": [{"place": place, "partner": 0, "cosine": 1.0} for place in (1, 2)],
+        },
+        [
+            {"image_id": 2, "duplicate_of": 1, "cosine": 1.0, "size_bytes": 10, "tier": "same bytes"},
+            {"image_id": 3, "duplicate_of": 1, "cosine": 1.0, "size_bytes": 100, "tier": "same pixels"},
+        ],
+    ),
+    Case(
+        "duplicates/same_content",
+        "pairs from 0.99 on are compared by bytes and by pixels; unknown hashes are the same as none",
+        {
+            "pair_rows": [
+                *(pair(1, k, 0.99) for k in (2, 3, 4, 5)),
+                pair(5, 6, 0.995),
+                pair(6, 7, 0.98),
+                pair(8, 9, 0.995),
+            ],
+            "images": [
+                {"image_id": 1, "sha256": "a", "pixels_sha256": "p"},
+                {"image_id": 2, "sha256": "a", "pixels_sha256": "p"},
+                {"image_id": 3, "sha256": "b", "pixels_sha256": "p"},
+                {"image_id": 4, "sha256": "c", "pixels_sha256": "q"},
+                {"image_id": 5, "sha256": "a"},
+                {"image_id": 6, "sha256": "a"},
+                {"image_id": 7, "sha256": "a"},
+                {"image_id": 8},
+                {"image_id": 9},
+            ],
+        },
+        [
+            {"image_id": 1, "neighbor_id": 2, "same_bytes": True, "at_one": True},
+            {"image_id": 1, "neighbor_id": 3, "same_bytes": False, "at_one": True},
+            {"image_id": 1, "neighbor_id": 5, "same_bytes": True, "at_one": False},
+            {"image_id": 5, "neighbor_id": 6, "same_bytes": True, "at_one": True},
+        ],
+    ),
+    Case(
+        "duplicates/settled",
+        "images that are tied come by URI, and keep their places among the others",
+        {
+            "ranked": ranked("a", "b", "c", "d", "e"),
+            "tied": [{"place": place, "first_place": 1} for place in (1, 2, 3)],
+            "current_objects": [{"image_id": k, "uri": f"u{9 - k}"} for k in (1, 2, 3, 4, 5)],
+        },
+        [{"image_id": k} for k in (1, 4, 3, 2, 5)],
+    ),
+    Case(
+        "duplicates/images",
+        "only embedded images could have duplicates",
+        {"current_images": [{"status": "embedded"}, {"status": "embedded"}, {"status": "failed"}]},
+        [{"images": 2}],
     ),
     Case(
         "duplicates/listed",
@@ -249,8 +350,11 @@ DUPLICATES = [
         "duplicates/summary",
         "the surest tier comes first, with what it frees",
         {
-            "duplicates": [gone(1, 4, 0.5), gone(2, 4, 1.0, "same bytes"), gone(3, 4, 0.75)],
-            "current_images": [{"image_id": i, "size_bytes": 10**i} for i in range(1, 5)],
+            "duplicates": [
+                {**gone(1, 4, 0.5), "size_bytes": 10},
+                {**gone(2, 4, 1.0, "same bytes"), "size_bytes": 100},
+                {**gone(3, 4, 0.75), "size_bytes": 1000},
+            ]
         },
         [
             {"tier": "same bytes", "removed": 1, "size_bytes": 100},
@@ -282,4 +386,4 @@ DUPLICATES = [
     ),
 ]
 
-ORDERED_DUPLICATES = {f"duplicates/{name}" for name in ("edges", "edges_by_content", "listed", "summary")}
+ORDERED_DUPLICATES = {f"duplicates/{name}" for name in ("edges", "edges_by_content", "listed", "settled", "summary")}

@@ -21,7 +21,7 @@ from store.errors import NotCompared, QueryRefused, UnknownName, UsageError
 from store.layout import EncoderStore
 from tests.commands import typed
 from tests.neighboring import image, open_store, put_neighbors, store_of
-from tests.stores import add_part, ask, broken, list_source, listed, new_store
+from tests.stores import add_part, ask, broken, list_source, listed, new_store, put_scores
 
 Pairs = Mapping[tuple[int, int], float]
 
@@ -110,6 +110,19 @@ def test_a_long_chain_is_one_walk() -> None:
     assert not components(edges, len(links) + 1).any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_long_way_to_settle(seed: int) -> None:
+    """The rule holds where chains through other pairs outlast the rounds, and the rest is walked."""
+    dice = Random(seed)
+    pairs = {(k, k + 1): 0.95 for k in range(299)}
+    for _ in range(60):
+        better, worse = sorted(dice.sample(range(300), 2))
+        pairs[better, worse] = dice.choice([0.91, 0.95, 1.0])
+    found = removed(edges_of(pairs), 300)
+    answers = zip(found.place.tolist(), found.partner.tolist(), found.cosine.tolist(), strict=True)
+    assert {place: (partner, round(cosine, 6)) for place, partner, cosine in answers} == walked(300, pairs)
+
+
 # In a store
 
 
@@ -187,6 +200,27 @@ def test_another_ranking(session: Session) -> None:
     }
     assert answered(session, keep_first_by="format") == {"b": "a", "c": "a"}
     assert answered(session, keep_first_by="height_px -- the same for all") == {"b": "a", "c": "a"}
+
+
+def test_a_ranking_by_scores(store: EncoderStore) -> None:
+    """Scores rank, choose and protect like all that `candidates` has, by name or by a pattern of names."""
+    session = ask(put_scores(store, {"people": {"in/c": 0.9, "in/b": 0.5}}))
+    assert answered(session, keep_first_by="people desc") == {"b": "c", "a": "c"}
+    assert answered(session, keep_first_by="columns('peo.*') desc") == {"b": "c", "a": "c"}
+    assert answered(session, where="people > 0.1") == {"c": "b"}
+    assert answered(session, never="people > 0.6") == {"a": "c", "b": "c"}
+    assert answered(session) == {"b": "a", "c": "a"}
+
+
+def test_ties_are_settled_by_uri(tmp_path: Path) -> None:
+    """Images that are the same in all numbers, or have no numbers, come by URI; what is protected still comes first."""
+    rows = [*(image(name, facts=None) for name in "yx"), *(image(name) for name in "cba")]
+    pairs = {(one, other): 0.96 for one in "abcxy" for other in "abcxy" if one < other}
+    session = ask(store_of(tmp_path, rows, pairs))
+    assert answered(session) == dict.fromkeys("bcxy", "a")
+    assert answered(session, where="key > 'in/a'") == dict.fromkeys("cxy", "b")
+    assert answered(session, where="width_px is null") == {"y": "x"}
+    assert answered(session, never="key in ('in/b', 'in/c')") == dict.fromkeys("axy", "b")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from query.duplicates.keepers import Edges, components, removed
@@ -49,7 +50,7 @@ def duplicates(opened: Opened, words: DuplicateWords, at_most: int | None = None
     with _naming_the_question():
         find_duplicates(opened, words.at, words.groups, ranking)
     connection = opened.connection
-    ((images,),) = connection.execute("select count(*) from candidates").fetchall()
+    images = _images(connection, ranking)
     tiers = connection.sql(load("duplicates/summary")).to_arrow_table().to_pylist()
     given = {"at_most": 2**62 if at_most is None else at_most}
     rows = connection.sql(load("duplicates/listed"), params=given).to_arrow_table()
@@ -70,7 +71,11 @@ def show_involved(opened: Opened, at: float | None) -> NeighborSet | None:
     paths = [opened.store.location.duckdb_path(name) for name in neighbors.pair_files]
     rows = connection.read_parquet(paths) if paths else connection.from_arrow(NEIGHBORS.empty_table())
     rows.create_view("pair_rows", replace=True)
-    connection.execute(load("duplicates/involved"), {"at": at})
+    ((pairs,),) = connection.execute(load("duplicates/close_pairs"), {"at": at}).fetchall()
+    if _are_most(2 * pairs, connection):
+        connection.execute(load("duplicates/involved_everyone"))
+    else:
+        connection.execute(load("duplicates/involved"), {"at": at})
     return neighbors
 
 
@@ -82,19 +87,62 @@ def find_duplicates(opened: Opened, at: float | None, groups: str, ranking: Rank
     gone = removed(*ranked_edges(opened, at, groups, ranking))
     table = pa.table({"place": gone.place, "partner": gone.partner, "cosine": gone.cosine})
     opened.connection.from_arrow(table).create_view("removed_places", replace=True)
-    opened.connection.execute(load("duplicates/partners"))
+    opened.connection.execute(load("duplicates/partners_by_content" if at is None else "duplicates/partners"))
     opened.connection.execute("drop view removed_places")
 
 
 def ranked_edges(opened: Opened, at: float | None, groups: str, ranking: Ranking) -> tuple[Edges, int]:
     """Rank the images involved (table `ranked`); return the pairs that count, and how many images are ranked."""
     connection = opened.connection
-    connection.execute(f"create or replace temp table ranked as {ranking.query()}")
-    given = {"groups": groups} if at is None else {"groups": groups, "at": at}
-    query = load("duplicates/edges_by_content" if at is None else "duplicates/edges")
-    found = connection.sql(query, params=given).fetchnumpy()
-    edges = Edges(found["better"], found["worse"], found["cosine"])
-    return edges, int(connection.execute("select count(*) from ranked").fetchall()[0][0])
+    query = ranking.query(with_content=at is None, everyone=_is_everyone_involved(connection))
+    connection.execute(f"create or replace temp table ranked as {query}")
+    if ranking.leaves_ties:
+        _settle_ties(connection)
+    if at is None:
+        found = connection.sql(load("duplicates/edges_by_content"), params={"groups": groups})
+    else:
+        connection.execute(load("duplicates/same_content"))
+        found = connection.sql(load("duplicates/edges"), params={"groups": groups, "at": at})
+    edges = Edges(*(column.to_numpy() for column in found.to_arrow_table().columns))
+    return edges, len(connection.table("ranked"))
+
+
+def _is_everyone_involved(connection: duckdb.DuckDBPyConnection) -> bool:
+    return _are_most(len(connection.table("involved")), connection)
+
+
+def _are_most(images: int, connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether so many images are more than half of those that were ever read."""
+    return 2 * images > len(connection.table("image_rows"))
+
+
+def _images(connection: duckdb.DuckDBPyConnection, ranking: Ranking) -> int:
+    """Return how many embedded images the newest listings hold."""
+    if ranking.where == "true" and _is_everyone_involved(connection):
+        return len(connection.table("ranked"))
+    ((images,),) = connection.execute(load("duplicates/images")).fetchall()
+    return int(images)
+
+
+def _settle_ties(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put the images of the table `ranked` that are the same in all numbers in the order of their URIs."""
+    numbers = connection.table("ranked").project("never, _pixels, _bytes, _modified").to_arrow_table()
+    tied = np.logical_and.reduce([_repeated(column) for column in numbers.itercolumns()])
+    if not tied.any():
+        return
+    places = np.arange(len(tied))
+    firsts = np.maximum.accumulate(np.where(tied, 0, places))
+    several = np.bincount(firsts, minlength=1)[firsts] > 1
+    table = pa.table({"place": places[several], "first_place": firsts[several]})
+    connection.from_arrow(table).create_view("tied", replace=True)
+    connection.execute(load("duplicates/settled"))
+    connection.execute("drop view tied")
+
+
+def _repeated(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return whether each value is that of the row before."""
+    values = column.to_numpy()
+    return np.concatenate([np.zeros(min(1, len(values)), bool), values[1:] == values[:-1]])
 
 
 def sweep_duplicates(opened: Opened, thresholds: Sequence[float], words: Mapping[str, str]) -> pa.Table:

@@ -4,13 +4,15 @@ So every removed image has a kept partner at or above the threshold, no two kept
 images are never chained together, as connected components would. Ranked totally, the answer is the only one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Places = npt.NDArray[np.integer]
+Kept = npt.NDArray[np.bool_]
+
+_ROUNDS = 12
 
 _CHUNK = 1 << 20  # pairs that are turned into Python's numbers at a time
 
@@ -44,31 +46,43 @@ class Removed:
 
 def removed(edges: Edges, images: int) -> Removed:
     """Return what is removed of so many ranked images."""
-    kept = np.frombuffer(_kept(edges, images), bool)
+    kept = _kept(edges, images)
     # Sorted as they are, the first pair of a removed image with a kept one is its nearest.
     decisive = np.flatnonzero(kept[edges.better])
-    place, first = np.unique(edges.worse[decisive], return_index=True)
-    chosen = decisive[first]
-    return Removed(place, edges.better[chosen], edges.cosine[chosen])
+    chosen = decisive[np.diff(edges.worse[decisive], prepend=-1) != 0]
+    return Removed(edges.worse[chosen], edges.better[chosen], edges.cosine[chosen])
 
 
-def _kept(edges: Edges, images: int) -> bytearray:
-    """Return one byte for each place, 1 where the image is kept.
+def _kept(edges: Edges, images: int) -> Kept:
+    """Return whether each image is kept.
 
-    One walk through the pairs is enough, as all pairs of a better image with those before it come first: when a pair is
-    met, whether its better image stays is settled.
+    In each round those stay that are left without a better one, and what is close to them goes. A few rounds settle
+    all but long chains, which are walked.
     """
-    kept = bytearray(b"\1") * images
-    for better, worse in _walked(edges):
-        if kept[better]:
-            kept[worse] = 0
-    return kept
+    kept = np.ones(images, bool)
+    better, worse = edges.better, edges.worse
+    for _ in range(_ROUNDS):
+        waits = np.zeros(images, bool)
+        waits[worse] = True
+        kept[worse[~waits[better]]] = False
+        unsettled = kept[better] & kept[worse]
+        better, worse = better[unsettled], worse[unsettled]
+    return _walked(better, worse, kept)
 
 
-def _walked(edges: Edges) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(edges), _CHUNK):
+def _walked(better: Places, worse: Places, kept: Kept) -> Kept:
+    """Return `kept` without what these pairs remove.
+
+    One walk is enough, as all pairs of a better image with those before it come first: when a pair is met, whether its
+    better image stays is settled.
+    """
+    still = bytearray(kept.tobytes())
+    for start in range(0, len(worse), _CHUNK):
         some = slice(start, start + _CHUNK)
-        yield from zip(edges.better[some].tolist(), edges.worse[some].tolist(), strict=True)
+        for a, b in zip(better[some].tolist(), worse[some].tolist(), strict=True):
+            if still[a]:
+                still[b] = 0
+    return np.frombuffer(still, bool)
 
 
 def components(edges: Edges, images: int) -> Places:

@@ -22,6 +22,13 @@ from store.errors import QueryRefused, UsageError
 KEEP_FIRST_BY = "width_px * height_px desc, size_bytes desc, last_modified, uri"
 """The keeper: most pixels, then most bytes, then the oldest, then by URI."""
 
+_NUMBERS = """
+                coalesce(width_px * height_px, -1)::bigint as _pixels,
+                coalesce(candidates.size_bytes, -1)::bigint as _bytes,
+                coalesce(epoch_us(candidates.last_modified), 9223372036854775807)::bigint as _modified"""
+_BY_NUMBERS = "_pixels desc, _bytes desc, _modified"
+_CONTENT = "sha256, pixels_sha256, coalesce(pixels_sha256, sha256) as content"
+
 
 MEMORY_BYTES = 2_000_000_000
 _LEAST_MEMORY_BYTES = 600_000_000
@@ -81,22 +88,34 @@ class Ranking:
     never: str = "false"
     group: str = "''"
     joins: str = ""  # tables joined to `candidates`, which the other words may ask about too
+    source: str = "candidates"  # what images are read from, with every column that the words ask for
 
-    def query(self) -> str:
-        """Return a query: image_id, place (0 is the best), never, group_name and content of each image involved."""
+    @property
+    def leaves_ties(self) -> bool:
+        """Return whether `query` sorts by numbers alone: to sort all URIs takes longer than everything else."""
+        return self.order == KEEP_FIRST_BY
+
+    def query(self, *, with_content: bool, everyone: bool) -> str:
+        """Return a query of the images involved, or of everyone, the best one first.
+
+        Columns: image_id, never, group_name, size_bytes; with content its hashes; with ties what they are found by.
+        """
+        more = f", {_NUMBERS}" if self.leaves_ties else ""
+        more += f", {_CONTENT}" if with_content else ""
         never = f"coalesce({self.never}, false)"
+        order = _BY_NUMBERS if self.leaves_ties else f"{self.order}\n, uri, image_id"
+        if self.never != "false":  # to sort by a constant too would take twice as long
+            order = f"{never} desc, {order}"
         return f"""
             select
                 image_id,
-                row_number() over (order by {never} desc, {self.order}
-                , uri, image_id) - 1 as place,
                 {never} as never,
                 {self.group}::varchar as group_name,
-                sha256,
-                pixels_sha256,
-                coalesce(pixels_sha256, sha256) as content
-            from (select * from candidates semi join involved using (image_id)) as candidates{self.joins}
-            where coalesce({self.where}, false)
+                candidates.size_bytes{more}
+            from (select * from {self.source}{"" if everyone else " semi join involved using (image_id)"}) as candidates
+            {self.joins}
+            where candidates.status = 'embedded' and coalesce({self.where}, false)
+            order by {order}
         """  # noqa: S608  # every piece is checked code
 
 
@@ -118,7 +137,10 @@ def checked(opened: Opened, words: DuplicateWords) -> Ranking:
     require_scores([*asked.values()], opened.scored, image_parts(opened.store))
     sql = {option: condition.sql for option, condition in asked.items()}
     group = sql.get("--within") or sql.get("--across") or "''"
-    return Ranking(words.keep_first_by, sql.get("--where", "true"), sql.get("--never", "false"), group)
+    # Without words of one's own, neither scores nor what detectors saw are asked about: two joins less.
+    source = "candidates" if asked or words.keep_first_by != KEEP_FIRST_BY else "current_images"
+    where, never = sql.get("--where", "true"), sql.get("--never", "false")
+    return Ranking(words.keep_first_by, where, never, group, source=source)
 
 
 def parse_order(connection: duckdb.DuckDBPyConnection, text: str, what: str) -> Condition:

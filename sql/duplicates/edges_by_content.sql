@@ -1,11 +1,12 @@
 -- Pairs of the same content, the better-ranked image of each first: every image with the best of those that it may be
 -- compared with, which are all the same to it.
--- Grain: one row per pair, by the worse image. Parameters: $groups, as in duplicates/edges. Reads the table `ranked`.
+-- Grain: one row per pair, by the worse image. Parameters: $groups, as in duplicates/edges. Reads the table `ranked`,
+-- whose rows are in order.
 with bests as (
     select
         content,
         group_name,
-        min(place) as place
+        min(rowid) as place
     from ranked
     group by
         content,
@@ -14,13 +15,13 @@ with bests as (
 
 select
     min(bests.place)::integer as better,
-    ranked.place::integer as worse,
+    ranked.rowid::integer as worse,
     1::float as cosine
 from ranked
 inner join bests
     on
         ranked.content = bests.content
-        and ranked.place > bests.place
+        and ranked.rowid > bests.place
 where
     not ranked.never
     and case $groups
@@ -28,5 +29,5 @@ where
         when 'different' then ranked.group_name != bests.group_name
         else true
     end
-group by ranked.place
+group by ranked.rowid
 order by worse

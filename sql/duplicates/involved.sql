@@ -1,6 +1,6 @@
 -- The images that are close to another one, whose rank decides what is kept. Pairs from 0.99 on are looked at whatever
 -- the threshold, because images of the same content count as duplicates at any.
--- Grain: one row per image. Parameters: $at, the threshold. Reads the view `pair_rows`.
+-- Grain: one row per image of each pair. Parameters: $at, the threshold. Reads the view `pair_rows`.
 create or replace temp table involved as
 with pairs as (
     select
@@ -12,6 +12,6 @@ with pairs as (
 
 select image_id
 from pairs
-union
+union all
 select neighbor_id
 from pairs
