@@ -245,6 +245,7 @@ class Session:
         *,
         jsonl: bool = False,
         presign: str | None = None,
+        parquet: bool = True,
         report: bool = True,
     ) -> "Run":
         """Write what a policy decides as a run: a new folder of its own below `to`, a folder or S3 prefix.
@@ -254,7 +255,7 @@ class Session:
         from query.deliver.export import ExportWords, write_run
         from query.deliver.links import lasting
 
-        words = ExportWords(self._s3, jsonl, lasting(presign) if presign is not None else None, report)
+        words = ExportWords(self._s3, jsonl, lasting(presign) if presign is not None else None, parquet, report)
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             return write_run(opened, policy_of(opened.connection, policy, remove), locate(to, self._s3), words)

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import clipsieve
 from query.deliver.apply.run import ExportedRun
 from query.deliver.behind import Behind
+from query.deliver.forms import Manifest
 from query.deliver.links import lasting
 from query.deliver.manifests import MANIFESTS
 from query.rules.policies.policy import shipped_policies
@@ -110,12 +112,31 @@ def test_every_form_says_the_same(store: EncoderStore, tmp_path: Path) -> None:
     assert kept.field("last_modified").type == pa.timestamp("us", "UTC")
 
 
-def test_without_jsonl_and_report(store: EncoderStore, tmp_path: Path) -> None:
-    """JSON lines are written on request, and the report may be left out."""
-    done = typed("export", store.location.uri.rpartition("/")[0], "people-strict", "--to", str(tmp_path), "--no-report")
+def test_without_jsonl_parquet_and_report(store: EncoderStore, tmp_path: Path) -> None:
+    """JSON lines are written on request, and Parquet and the report may be left out; CSV is the same without them."""
+    place = store.location.uri.rpartition("/")[0]
+    done = typed("export", place, "people-strict", "--to", str(tmp_path), "--no-report", "--no-parquet")
     (run,) = tmp_path.glob("*-people-strict-*")
     assert done.exit_code == 0
-    assert {path.suffix for path in run.iterdir()} == {".csv", ".parquet", ".toml", ".json"}
+    assert {path.suffix for path in run.iterdir()} == {".csv", ".toml", ".json"}
+    other = Path(ask(store).export(str(tmp_path / "others"), "people-strict").place)
+    assert {path.suffix for path in other.iterdir()} == {".csv", ".parquet", ".toml", ".html", ".json"}
+    assert all((run / f"{name}.csv").read_bytes() == (other / f"{name}.csv").read_bytes() for name in MANIFESTS)
+
+
+@pytest.mark.parametrize("odd", ['a "b"', "a,b", "a\nb", "a\rb", "", " a ", "#a", "é"])
+def test_csv_says_every_text_apart(odd: str, tmp_path: Path) -> None:
+    """A text reads back as it is, also one that needs quotes after ones that do not, and an empty one is not null."""
+    behind = Behind(1)
+    with duckdb.connect() as connection, Manifest(tmp_path, "kept", behind) as manifest, behind:
+        texts: list[list[str | None]] = [["plain", None], [odd, None], ["plain", odd]]
+        for first, second in texts:
+            query = 'select $first as "a,1", $second::varchar as b, 1.5::float as c'
+            assert manifest.add(connection, query, {"first": first, "second": second}) == 1
+    assert (tmp_path / "kept.csv").read_bytes().startswith(b'"a,1",b,c\nplain,,1.5\n')
+    with duckdb.connect() as connection:
+        read = connection.read_csv(str(tmp_path / "kept.csv"), header=True, all_varchar=True, allow_quoted_nulls=False)
+        assert [list(row) for row in read.fetchall()] == [[first, second, "1.5"] for first, second in texts]
 
 
 def test_the_policy_lies_beside_what_it_decided(store: EncoderStore, tmp_path: Path) -> None:

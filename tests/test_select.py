@@ -506,8 +506,7 @@ def test_manifests_are_written_a_range_at_a_time(
     monkeypatch.setattr(manifests, "RANGE_OBJECTS", at_a_time)
     monkeypatch.setattr(forms, "_append", noted)
     run = ask(store).export(str(tmp_path / "run"), "occlusion", jsonl=True)
-    assert len(appended) >= 2 * more_ranges * len(MANIFESTS)
-    assert bool(appended) == bool(more_ranges)
+    assert len(appended) >= (1 + more_ranges) * len(MANIFESTS)
     for name in ("removed", "kept", "quarantined", "errors", "pending", "listed"):
         assert getattr(run, name) == getattr(whole, name)
     assert (run.pending, run.listed) == (2, 24)

@@ -17,6 +17,7 @@ from query.session import Session
 @click.option("--to", required=True, metavar="PLACE", help="A folder or S3 prefix, in which the run gets its own.")
 @click.option("--jsonl", is_flag=True, help="Write JSON lines, too.")
 @click.option("--presign", metavar="TIME", help="Add URLs that let anybody read an image so long: 7d, 12h, 30m.")
+@click.option("--parquet/--no-parquet", default=True, show_default=True, help="Write Parquet beside CSV.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write report.html.")
 def export(session: Session, policy: str | None, remove: tuple[str, ...], to: str, **words: Any) -> None:
     """Write what POLICY decides as a run: PLACE/<run_id>/. Nothing is deleted anywhere, and no run is overwritten.

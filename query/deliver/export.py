@@ -49,6 +49,7 @@ class ExportWords:
     s3: S3Options = field(default_factory=S3Options)
     jsonl: bool = False
     presign: timedelta | None = None  # how long the URLs last
+    parquet: bool = True
     report: bool = True
 
 
@@ -81,7 +82,8 @@ def write_run(opened: Opened, policy: Policy, to: Location, words: ExportWords) 
         selection = counted(asked)
         decide(asked)
         links = Links.of(_buckets(asked), words.s3, words.presign)
-        written = write_manifests(asked, folder, links, errors=selection.errors > 0, jsonl=words.jsonl)
+        forms = {"parquet": words.parquet, "jsonl": words.jsonl}
+        written = write_manifests(asked, folder, links, errors=selection.errors > 0, **forms)
         _prove(selection, written)
         run = Run(
             run_id=run_id,

@@ -23,9 +23,10 @@ from store.errors import LocationError
 MANIFESTS = {"removed": REMOVE, "kept": KEEP, "quarantined": QUARANTINE, "errors": None}
 """By name, the decision that brings an image there; what has none is an error."""
 
-RANGE_OBJECTS = 1_000_000
-_BATCHES_WAITING = 4
-"""For Parquet, of about 60 MB each."""
+RANGE_OBJECTS = 250_000
+"""A table of these takes about 100 MB, so that two of them, a join and a sort never go to disk."""
+BATCHES_WAITING = 4
+"""To be written, of about 60 MB each."""
 _SAMPLE = 1000
 _BELOW_ALL, _ABOVE_ALL = "", "\U0010ffff"
 _NOTHING = {"low": _ABOVE_ALL, "high": _BELOW_ALL}
@@ -40,18 +41,17 @@ class Written:
     pending: int  # of the errors: objects that no run has read yet
 
 
-def write_manifests(asked: Asked, folder: Path, links: Links, *, errors: bool, jsonl: bool = False) -> Written:
-    """Write each of MANIFESTS into a folder in every form, with about RANGE_OBJECTS in memory at a time.
+def write_manifests(asked: Asked, folder: Path, links: Links, *, errors: bool, **forms: bool) -> Written:
+    """Write each of MANIFESTS into a folder, with about RANGE_OBJECTS in memory at a time.
 
-    Without `errors`, as many images as objects are embedded, and nobody looks for what is not.
+    Without `errors`, as many images as objects are embedded, and nobody looks for what is not. `forms` are
+    the words of `Manifest`: `parquet`, `jsonl`.
     """
     rows, distinct_uris, pending = dict.fromkeys(MANIFESTS, 0), 0, 0
     asked.made.extend(["manifest", "undecided", "unsigned", "signed"])
     with _on_disk(), ExitStack() as closing:
-        behind = Behind(_BATCHES_WAITING)
-        written = {name: Manifest(folder, name, jsonl=jsonl, parquet=behind) for name in MANIFESTS}
-        for manifest in written.values():
-            closing.callback(manifest.close)
+        behind = Behind(BATCHES_WAITING)
+        written = {name: closing.enter_context(Manifest(folder, name, behind, **forms)) for name in MANIFESTS}
         closing.enter_context(behind)  # ends before the files are closed
         for limits in _ranges(asked):
             asked.connection.execute(load("deliver/manifest"), limits)

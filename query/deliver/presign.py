@@ -15,9 +15,10 @@ from duckdb import ColumnExpression
 
 from query.deliver.apply.run import ExportedRun, read_manifest
 from query.deliver.apply.tables import Tables, open_tables
+from query.deliver.behind import Behind
 from query.deliver.forms import Manifest
 from query.deliver.links import Links
-from query.deliver.manifests import MANIFESTS
+from query.deliver.manifests import BATCHES_WAITING, MANIFESTS
 from store.errors import RunDamaged, UnknownName
 from store.layout import new_run_id
 from store.s3 import S3Options
@@ -52,7 +53,9 @@ def presign_run(run: ExportedRun, s3: S3Options, lasts: timedelta, names: Sequen
         for name, relation in found.items():
             relation.create_view("exported", replace=True)
             links.sign(tables.connection, "from exported", {})
-            rows[name] = Manifest(folder, name).add(tables.connection, "from signed", {})
+            behind = Behind(BATCHES_WAITING)
+            with Manifest(folder, name, behind) as manifest, behind:
+                rows[name] = manifest.add(tables.connection, "from signed", {})
         record = {"run_id": run.run_id, "signed_at": links.signed.at, "until": links.signed.until, "rows": rows}
         text = json.dumps(record, indent=2, default=lambda time: time.isoformat(timespec="seconds"))
         (folder / RECORD).write_text(f"{text}\n", encoding="utf-8")

@@ -21,6 +21,13 @@ scored as (
     from score_rows
     anti join superseded using (image_id, run_id)
     where uri >= $low and uri < $high
+),
+
+-- Of ten million decisions a range has a few; asking for them first spares a hash table of all, for every range.
+decided_here as (
+    select decided.*
+    from decided
+    semi join objects using (image_id)
 )
 
 select
@@ -37,15 +44,15 @@ select
     embedded.height_px,
     embedded.format,
     scored.* exclude (image_id),
-    decided.rule_number,
-    decided.fact,
-    decided.score,
-    decided.group_name,
-    decided.duplicate_of,
+    decided_here.rule_number,
+    decided_here.fact,
+    decided_here.score,
+    decided_here.group_name,
+    decided_here.duplicate_of,
     coalesce(rules.decision, 'keep') as decision
 from objects as o
 inner join embedded using (image_id)
 left join scored using (image_id)
-left join decided using (image_id)
-left join rules on decided.rule_number = rules.number
+left join decided_here using (image_id)
+left join rules on decided_here.rule_number = rules.number
 order by o.uri
