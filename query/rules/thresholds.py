@@ -1,7 +1,7 @@
 """How many scores each of several thresholds removes: they are sorted once, then a threshold is a binary search.
 
-Ten million scores are sorted in 0.2 s, three times what counting them by threshold in SQL would take; every further
-sweep of a warm session then costs nothing. Groups and grids are counted in SQL (sql/rules/sweep_groups.sql).
+Sorting takes longer than counting by threshold in SQL would, once; every further sweep of a warm session then costs
+nothing. Groups and grids are counted in SQL (sql/rules/sweep_groups.sql).
 """
 
 import numpy as np
