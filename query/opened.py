@@ -72,11 +72,22 @@ class Opened:
         return "held as candidates"
 
     def sorted_scores(self, concept: str) -> Scores:
-        """Return a concept's scores of all images that `held` has, (N,) float32 in ascending order; sorted once."""
+        """Return a concept's scores of every embedded image of the newest listings, (N,) float32 ascending; kept.
+
+        One column is read from where it lies: a table of it would be read once.
+        """
         if concept not in self._sorted:
-            self.hold([concept])
-            self._sorted[concept] = sorted_column(self.connection.table("held"), concept)
+            source = "held" if concept in self._held else self._least_view({concept})
+            self._sorted[concept] = sorted_column(self.connection.table(source), concept)
         return self._sorted[concept]
+
+    @cached_property
+    def images(self) -> int:
+        """Return how many embedded images the newest listings have."""
+        for scores in self._sorted.values():
+            return len(scores)
+        self.hold([])
+        return len(self.connection.table("held"))
 
     @cached_property
     def listed(self) -> int:
@@ -87,8 +98,8 @@ class Opened:
     @cached_property
     def no_longer_listed(self) -> int:
         """Return how many scored images count no longer, because they were deleted or replaced at their source."""
-        self.hold([])
-        ((gone,),) = self.connection.execute(load("rules/no_longer_listed")).fetchall()
+        query = load("rules/no_longer_listed")
+        ((gone,),) = self.connection.execute(query, {"images": self.images}).fetchall()
         return int(gone)
 
     def _least_view(self, wanted: Collection[str]) -> str:
@@ -101,4 +112,4 @@ class Opened:
 
 def sorted_column(rows: duckdb.DuckDBPyRelation, name: str) -> Scores:
     """Return a FLOAT column without nulls, (N,) float32 in ascending order, NaN last."""
-    return np.sort(rows.project(f'"{name}"').fetchnumpy()[name])
+    return np.sort(rows.project(f'"{name}"').to_arrow_table()[name].to_numpy())

@@ -8,39 +8,35 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from query.asking.cookbook import Value, find_recipe
-from query.asking.search import search, sheet_of
 from query.asking.vectors import TOP, ImageTowerOf, Wanted, no_image_tower, text_vectors
-from query.duplicates.ask import Duplicates, duplicates, sweep_duplicates
 from query.duplicates.sets import FLOOR
-from query.duplicates.sheet import sheet_of as sheet_of_duplicates
 from query.duplicates.words import MEMORY_BYTES, DuplicateWords, NeighborWords
 from query.opened import Opened
 from query.readonly import run_readonly
-from query.rules.band import band
-from query.rules.diff import Difference, diff
 from query.rules.plot import require_picture
 from query.rules.policies.condition import not_scored_fully
-from query.rules.policies.policy import find_policy, policy_of
-from query.rules.select import NEAREST, Selection, decisions, select
 from query.rules.sweep import Sweep, SweepWords, sweep
+from query.rules.thresholds import NEAREST
 from query.scoring.concepts import shipped_names
 from query.scoring.inputs import TextTowerOf, damaged_heads
 from query.scoring.score_sets import ScoreSet, image_parts, read_sets
-from query.sheet import require_html, write_sheet
-from query.status import Status, read_status
 from sql import load, names
 from store.encoder import Encoder
 from store.errors import NotScored, StoreDamaged, UnknownName
 from store.layout import EncoderStore, Store, locate
 from store.s3_options import S3Options
-from store.verify import VerifyReport, verify
 
 if TYPE_CHECKING:
     from query.asking.catalog import Catalog
+    from query.asking.cookbook import Value
     from query.deliver.export import Run
+    from query.duplicates.ask import Duplicates
     from query.duplicates.neighbors.find import Found
+    from query.rules.diff import Difference
+    from query.rules.select import Selection
     from query.scoring.score import ScoreReport
+    from query.status import Status
+    from store.verify import VerifyReport
 
 
 class Session:
@@ -144,6 +140,8 @@ class Session:
 
         Raise NotScored where scores are missing, UnknownName for what is no concept.
         """
+        from query.rules.band import band
+
         store = self.store
         scored = _set_with(read_sets(store), concept)
         if len(scored.parts) < len(parts := image_parts(store)):
@@ -172,6 +170,9 @@ class Session:
         `candidates`; `html` is a file for a contact sheet. Columns: rank, cosine, uri, width_px, height_px, format,
         size_bytes, image_id.
         """
+        from query.asking.search import search, sheet_of
+        from query.sheet import require_html, write_sheet
+
         if html is not None:
             require_html(html)
         wanted = Wanted(texts, minus, images, minus_images, where, top)
@@ -192,8 +193,10 @@ class Session:
         with self._opened(store, _fullest(store)) as opened:
             return run_readonly(opened.connection, query, at_most=at_most)
 
-    def cookbook(self, name: str, /, **values: Value) -> pa.Table:
+    def cookbook(self, name: str, /, **values: "Value") -> pa.Table:
         """Return the answer of one of the cookbook's questions; `values` are its parameters, by name."""
+        from query.asking.cookbook import find_recipe
+
         store, recipe = self.store, find_recipe(name)
         scored = _fullest(store)
         bound = recipe.bind(values, scored.names if scored else ())
@@ -213,25 +216,34 @@ class Session:
         scored = _fullest(store)
         return len(image_parts(store)) - len(scored.parts) if scored else 0
 
-    def select(self, policy: str | None = None, remove: Sequence[str] = (), *, nearest: int = NEAREST) -> Selection:
+    def select(self, policy: str | None = None, remove: Sequence[str] = (), *, nearest: int = NEAREST) -> "Selection":
         """Return what a policy would do: a shipped name, a TOML file, or conditions that remove in its place.
 
         `nearest` is how many images are shown on either side of each threshold; with 0 the counting costs one scan.
         """
+        from query.rules.policies.policy import policy_of
+        from query.rules.select import select
+
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             return select(opened, policy_of(opened.connection, policy, remove), nearest)
 
     def decisions(self, policy: str | None = None, remove: Sequence[str] = ()) -> pa.Table:
         """Return what a policy decides of every object: image_id, uri, decision, and the rule, score and threshold."""
+        from query.rules.policies.policy import policy_of
+        from query.rules.select import decisions
+
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             return decisions(opened, policy_of(opened.connection, policy, remove))
 
     def diff(
         self, policy: str | None, other: str, remove: Sequence[str] = (), *, examples: int | None = None
-    ) -> Difference:
+    ) -> "Difference":
         """Return what changes sides where `other` takes the place of a policy; all images, or so many of each kind."""
+        from query.rules.diff import diff
+        from query.rules.policies.policy import find_policy, policy_of
+
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             before = policy_of(opened.connection, policy, remove)
@@ -254,6 +266,7 @@ class Session:
         """
         from query.deliver.export import ExportWords, write_run
         from query.deliver.links import lasting
+        from query.rules.policies.policy import policy_of
 
         words = ExportWords(self._s3, jsonl, lasting(presign) if presign is not None else None, parquet, report)
         store = self.store
@@ -278,36 +291,46 @@ class Session:
 
     def duplicates(
         self, at: float | None = None, *, html: str | None = None, at_most: int | None = None, **words: str
-    ) -> Duplicates:
+    ) -> "Duplicates":
         """Return which images are duplicates, and of which image that stays; see `DuplicateWords`.
 
         Without `at`, of the same bytes or pixels. `html` is a file for a sheet of the groups. With `at_most`, both show
         so many of them, the least alike.
         """
+        from query.duplicates.ask import duplicates
+        from query.duplicates.sheet import sheet_of
+        from query.sheet import require_html, write_sheet
+
         if html is not None:
             require_html(html)
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             found = duplicates(opened, DuplicateWords(at, **words), at_most)
             if html is not None:
-                write_sheet(html, sheet_of_duplicates(opened, found))
+                write_sheet(html, sheet_of(opened, found))
         return found
 
     def duplicates_by_threshold(self, thresholds: Sequence[float] = (), **words: str) -> pa.Table:
         """Return what each threshold would remove, and what connected components would; from the floor to 1."""
+        from query.duplicates.ask import sweep_duplicates
+
         store = self.store
         with self._opened(store, _fullest(store)) as opened:
             return sweep_duplicates(opened, thresholds, words)
 
-    def status(self) -> Status:
+    def status(self) -> "Status":
         """Return what is in the store."""
+        from query.status import read_status
+
         store = self.store
         scored = _fullest(store)
         with self._opened(store, scored) as opened:
             return read_status(opened.connection, store, scored)
 
-    def verify(self) -> VerifyReport:
+    def verify(self) -> "VerifyReport":
         """Read everything and return every fault that is found; see `store.verify` and `sql/checks`."""
+        from store.verify import verify
+
         store = self.store
         report = verify(store).with_faults(damaged_heads(store))
         if report.unreadable:

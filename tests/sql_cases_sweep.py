@@ -104,9 +104,9 @@ SWEEPS = [
                 {"image_id": 3, "run_id": "r1"},
             ],
             "superseded": [{"image_id": 1, "run_id": "r1"}],
-            "held": [{"image_id": 1}],
         },
         [{"no_longer_listed": 2}],
+        {"images": 1},
     ),
     Case(
         "views/covered",

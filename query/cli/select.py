@@ -11,7 +11,8 @@ import click
 from query.cli.common import format_option, on_store
 from query.output import print_table, show
 from query.rules.diff import Difference
-from query.rules.select import NEAREST, Selection
+from query.rules.select import Selection
+from query.rules.thresholds import NEAREST
 from query.session import Session
 
 _LONGEST_REASON = 70

@@ -13,9 +13,8 @@ from query.rules.flag import flag_groups
 from query.rules.nearest import nearest
 from query.rules.policies.kinds import QUARANTINE, REMOVE
 from query.rules.policies.policy import Policy
+from query.rules.thresholds import NEAREST
 from sql import load
-
-NEAREST = 3
 
 
 @dataclass(frozen=True)

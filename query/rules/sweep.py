@@ -143,17 +143,12 @@ def sweep(opened: Opened, concepts: Sequence[Concept], words: SweepWords) -> Swe
     if len({concept.name for concept in concepts}) < len(concepts):
         raise UsageError(f"{concepts[0].name} stands there twice.", do="Name two concepts, or one.")
     axes = tuple(Axis.of(concept, words, STEPS if len(concepts) == 1 else GRID_STEPS) for concept in concepts)
-    _show_scored(opened, axes, words)
-    if words.by is not None:
-        _refuse_too_many_groups(opened, axes[0], words.by)
     if len(axes) == 1 and words.by is None:
         table = sweep_sorted(_sorted_scores(opened, axes[0], words), axes[0].thresholds, below=axes[0].below)
-    elif len(axes) > 1:
-        table = _answer(opened, "rules/sweep_grid", {**axes[1].parameters("other_"), "either": words.either}, axes)
-        names = [f"{axis.concept.name}_threshold" for axis in axes]
-        table = table.rename_columns([*names, *table.column_names[len(names) :]])
+    elif len(axes) == 1:
+        table = _by_group(opened, axes[0], words)
     else:
-        table = _answer(opened, "rules/sweep_groups", {}, axes)
+        table = _grid(opened, axes, words)
     return Sweep(axes, words, table, opened.no_longer_listed)
 
 
@@ -167,7 +162,28 @@ def _round_steps(ends: tuple[float, float], about: int) -> int:
     )
 
 
-def _refuse_too_many_groups(opened: Opened, axis: Axis, by: str) -> None:
+def _sorted_scores(opened: Opened, axis: Axis, words: SweepWords) -> Scores:
+    if words.where is None:
+        return opened.sorted_scores(axis.concept.name)
+    _show_scored(opened, [axis], words)
+    with _failing_on_some_image():
+        return sorted_column(opened.connection.table("scored"), "score")
+
+
+def _by_group(opened: Opened, axis: Axis, words: SweepWords) -> pa.Table:
+    _show_scored(opened, [axis], words)
+    _refuse_too_many_groups(opened, axis, words.by)
+    return _answer(opened, "rules/sweep_groups", {}, [axis])
+
+
+def _grid(opened: Opened, axes: Sequence[Axis], words: SweepWords) -> pa.Table:
+    _show_scored(opened, axes, words)
+    table = _answer(opened, "rules/sweep_grid", {**axes[1].parameters("other_"), "either": words.either}, axes)
+    names = [f"{axis.concept.name}_threshold" for axis in axes]
+    return table.rename_columns([*names, *table.column_names[len(names) :]])
+
+
+def _refuse_too_many_groups(opened: Opened, axis: Axis, by: str | None) -> None:
     with _failing_on_some_image():
         ((groups,),) = opened.connection.execute("select approx_count_distinct(group_name) from scored").fetchall()
     if groups * (axis.steps + 1) > _MOST_ROWS:
@@ -175,13 +191,6 @@ def _refuse_too_many_groups(opened: Opened, axis: Axis, by: str) -> None:
             f"--by {by!r} makes about {groups:,} groups, each with {axis.steps + 1:,} thresholds.",
             do="Take larger groups, such as --prefix 1, or fewer --steps.",
         )
-
-
-def _sorted_scores(opened: Opened, axis: Axis, words: SweepWords) -> Scores:
-    if words.where is None:
-        return opened.sorted_scores(axis.concept.name)
-    with _failing_on_some_image():
-        return sorted_column(opened.connection.table("scored"), "score")
 
 
 def _answer(opened: Opened, name: str, more: Mapping[str, Any], axes: Sequence[Axis]) -> pa.Table:

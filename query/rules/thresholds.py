@@ -10,6 +10,9 @@ import pyarrow as pa
 
 Scores = npt.NDArray[np.float32]
 
+NEAREST = 3
+"""How many images are shown on either side of a threshold."""
+
 
 def sweep_sorted(scores: Scores, thresholds: Scores, *, below: bool) -> pa.Table:
     """Return a row per threshold: threshold, removed, kept, removed_share, which is null where there are no scores.

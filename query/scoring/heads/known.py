@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from query.scoring.heads.fetch import fetch
 from query.scoring.heads.files import parse_head, read_head
 from query.scoring.heads.layers import Layers, NotAHead
 from query.scoring.kinds import SHIPPED, Activation, Head, Link
@@ -186,6 +185,8 @@ def _is(published: Published, head: Head) -> bool:
 
 
 def _fetched(head: Head, published: Published) -> Layers:
+    from query.scoring.heads.fetch import fetch  # noqa: PLC0415  # nobody else needs a client of https
+
     data = fetch(published.address, head.name)
     try:
         layers = parse_head(data)
