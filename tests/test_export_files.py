@@ -139,6 +139,22 @@ def test_csv_says_every_text_apart(odd: str, tmp_path: Path) -> None:
         assert [list(row) for row in read.fetchall()] == [[first, second, "1.5"] for first, second in texts]
 
 
+def test_csv_says_times_to_the_microsecond(tmp_path: Path) -> None:
+    """A time is written in UTC with a Z, whenever it is, quoted beside a text that needs quotes; none is empty."""
+    behind = Behind(1)
+    with duckdb.connect() as connection, Manifest(tmp_path, "kept", behind) as manifest, behind:
+        connection.execute("set timezone = 'UTC'")
+        rows = "(timestamptz '1969-12-31 23:59:59.000001Z', 'a'), (null, 'a'), ('2026-02-28 09:00:00+09', 'a,b')"
+        assert manifest.add(connection, f"from (values {rows}) as t(seen_at, text)", {}) == 3
+    written = (tmp_path / "kept.csv").read_text().splitlines()
+    assert written == [
+        "seen_at,text",
+        "1969-12-31 23:59:59.000001Z,a",
+        ",a",
+        '"2026-02-28 00:00:00.000000Z","a,b"',
+    ]
+
+
 def test_the_policy_lies_beside_what_it_decided(store: EncoderStore, tmp_path: Path) -> None:
     """policy.toml is the policy's file, or of --remove the one that says the same: given again, it decides alike."""
     session = ask(store)
