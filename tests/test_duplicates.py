@@ -40,10 +40,9 @@ def graphs(draw: st.DrawFn) -> tuple[int, Pairs]:
 
 
 def edges_of(pairs: Pairs) -> Edges:
-    """Pairs as the query gives them: by the worse image, its nearest partner first."""
-    rows = sorted(((worse, -cosine, better) for (better, worse), cosine in pairs.items()))
-    columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.empty(0)] * 3
-    return Edges(columns[2].astype(np.int64), columns[0].astype(np.int64), -columns[1].astype(np.float32))
+    """Pairs as the query gives them: in any order."""
+    places = np.array([*pairs], np.int32).reshape(-1, 2)
+    return Edges.of(places[:, 0], places[:, 1], np.array([*pairs.values()], np.float32))
 
 
 def walked(images: int, pairs: Pairs) -> dict[int, tuple[int, float]]:
@@ -93,6 +92,15 @@ def test_chains(graph: tuple[int, Pairs]) -> None:
     found = components(edges_of(pairs), images)
     assert found.tolist() == reached
     assert len(removed(edges_of(pairs), images).place) <= images - len(set(reached))
+
+
+@given(graphs())
+def test_pairs_are_sorted(graph: tuple[int, Pairs]) -> None:
+    """Pairs come by the worse image, its nearest partner first, of partners that are as near the better one."""
+    _, pairs = graph
+    edges = edges_of(pairs)
+    rows = list(zip(edges.worse.tolist(), (-edges.cosine).tolist(), edges.better.tolist(), strict=True))
+    assert rows == sorted((worse, -np.float32(cosine).item(), better) for (better, worse), cosine in pairs.items())
 
 
 def test_a_chain_is_not_followed() -> None:

@@ -103,7 +103,7 @@ def ranked_edges(opened: Opened, at: float | None, groups: str, ranking: Ranking
     else:
         connection.execute(load("duplicates/same_content"))
         found = connection.sql(load("duplicates/edges"), params={"groups": groups, "at": at})
-    edges = Edges(*(column.to_numpy() for column in found.to_arrow_table().columns))
+    edges = Edges.of(*(column.to_numpy() for column in found.to_arrow_table().columns))
     return edges, len(connection.table("ranked"))
 
 

@@ -1,7 +1,7 @@
 -- Pairs that count as duplicates, the better-ranked image of each first. A pair counts where both images are ranked,
 -- the worse one may be removed, and the groups are as they should be: 'any', the 'same', or 'different' ones; an image
 -- without a group is in none. Images of the same content are at 1, whatever a device has made of them.
--- Grain: one row per pair, by the worse image, its nearest partner first. Parameters: $at, the threshold; $groups.
+-- Grain: one row per pair, in any order. Parameters: $at, the threshold; $groups.
 -- Reads the tables `ranked`, whose rows are in order, and `same_content`, and the view `pair_rows`.
 with pairs as (
     select
@@ -31,7 +31,3 @@ select
     cosine
 from pairs
 where cosine >= $at::float
-order by
-    worse asc,
-    cosine desc,
-    better asc

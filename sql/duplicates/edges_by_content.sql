@@ -1,6 +1,6 @@
 -- Pairs of the same content, the better-ranked image of each first: every image with the best of those that it may be
 -- compared with, which are all the same to it.
--- Grain: one row per pair, by the worse image. Parameters: $groups, as in duplicates/edges. Reads the table `ranked`,
+-- Grain: one row per pair, in any order. Parameters: $groups, as in duplicates/edges. Reads the table `ranked`,
 -- whose rows are in order.
 with bests as (
     select
@@ -30,4 +30,3 @@ where
         else true
     end
 group by ranked.rowid
-order by worse
