@@ -5,22 +5,24 @@
     python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45
     python -m bench.embed --growth 200000     memory over a long run: small images, a tiny encoder
 
-The baselines are taken in the same run. On a CPU all stages share its cores, with the S3 server, so the floor of the
-job is the sum of what an image costs at each stage alone; on a GPU it is the slowest stage. Without `--photos`, scenes
-are drawn. Without `--encoder` the weights are random: the work is the same.
+The baselines are taken in the same run, and again in each of several rounds (`--rounds`): a machine's own speed changes
+from minute to minute. On a CPU all stages share its cores, with the S3 server, so the floor of the job is the sum of
+what an image costs at each stage alone; on a GPU it is the slowest stage. Without `--photos`, scenes are drawn. Without
+`--encoder` the weights are random: the work is the same.
 """
 
 import argparse
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ from embed.demo.scenes import write_scenes
 from embed.encoders import Towers, load_towers, parse_encoder
 from embed.geometry import Geometry
 from embed.patience import Reads
-from embed.request import JobOptions
+from embed.request import JobOptions, Summary
 from embed.sources import open_source
 from store.s3 import S3Options
 from tests.servers.rclone_server import rclone_server
@@ -49,6 +51,7 @@ def main() -> None:
     words.add_argument("--photos", type=Path)
     words.add_argument("--encoder")
     words.add_argument("--limit", type=int, default=1_000_000)
+    words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--decoders", type=int)
     words.add_argument("--device", default="auto")
     words.add_argument("--latency", type=float, metavar="MILLISECONDS")
@@ -64,44 +67,81 @@ def main() -> None:
         photos = _photos(given.photos or _drawn(folder / "drawn"), given.limit)
         with _bucket_of(photos, given.latency):
             if given.latency:
-                embed_peers.plain_loop(BUCKET, SOURCE, folder)
+                embed_peers.plain_loop(BUCKET, SOURCE, folder, given.rounds)
                 return
             towers = load_towers(
                 parse_encoder(given.encoder or "ViT-B-32", random_weights=given.encoder is None), device=given.device
             )
             print(f"encoder                 {towers.encoder.encoder_id} on {towers.device}, {towers.encoder.precision}")
-            floor = _floor(photos, towers)
             options = JobOptions(decoders=given.decoders)
-            for store in (str(folder / "store"), f"s3://{BUCKET}-store/store"):
-                _whole_job(store, given.encoder, given.device, options, floor)
+            _rounds(
+                given.rounds, photos, towers, lambda store: _job(store, given.encoder, given.device, options), folder
+            )
         if given.clip_retrieval:
             embed_peers.clip_retrieval(given.clip_retrieval, photos, towers, folder)
     print(f"peak memory             {peak_memory_mb():8,.0f} MB, baselines included, decoders not")
 
 
-def _floor(photos: list[Path], towers: Towers) -> float:
-    """Return the seconds per image that the stages allow."""
-    model = _model_alone(towers)
+@dataclass(frozen=True)
+class Alone:
+    """Seconds that an image takes at each stage that runs alone."""
+
+    model: float
+    processes: float
+    threads: float
+    fetching: float
+    on_cpu: bool
+
+    @property
+    def floor(self) -> float:
+        """Seconds that an image takes at least."""
+        stages = (self.model, min(self.processes, self.threads), self.fetching)
+        return sum(stages) if self.on_cpu else max(stages)
+
+    def line(self) -> str:
+        """Return the rates as one line."""
+        rates = (self.model, self.processes, self.threads, self.fetching, self.floor)
+        return "".join(f"{1 / seconds:11,.1f}" for seconds in rates)
+
+
+def _rounds(rounds: int, photos: list[Path], towers: Towers, job: Callable[[str], Summary], folder: Path) -> None:
+    """Print what each stage does alone and what the job does, in images/s, and the median of their ratios."""
+    stages = ("model", "processes", "threads", "fetching", "floor")
+    print(f"{'images/s':10}{''.join(f'{name:>11}' for name in stages)}{'job to disk':>21}{'job to S3':>21}")
+    shares: dict[str, list[float]] = {"disk": [], "S3": []}
+    for k in range(rounds):
+        alone = _alone(photos, towers)
+        line = f"round {k + 1:<4}{alone.line()}"
+        for kind, store in (("disk", folder / f"store-{k}"), ("S3", f"s3://{BUCKET}-store/store-{k}")):
+            summary = job(str(store))
+            # Loading the model and encoding prompts happens once per job, whatever its size.
+            rate = summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
+            shares[kind].append(rate * alone.floor)
+            line += f"{rate:10,.1f} = {shares[kind][-1]:.2f} of it"
+        print(line, flush=True)
+    busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+    print(f"busy in the last job    {busy}")
+    for kind, found in shares.items():
+        print(f"job to {kind:17}{statistics.median(found):8.2f} of the floor, the median of {rounds} rounds")
+
+
+def _alone(photos: list[Path], towers: Towers) -> Alone:
+    """Measure each stage by itself; decoding is that of the job: decode, hash, shrink, thumbnail."""
     settings = Settings(towers.image.geometry or Geometry(*towers.image.input_shape[1:]))
     contents = [photo.read_bytes() for photo in photos[:400]]
-    processes = _decoding_alone(contents, Processes(CORES, settings, Memory(1 << 30)))
-    threads = _decoding_alone(contents, Threads(CORES, settings, Memory(1 << 30)))
-    fetching = _fetching_alone()
-    on_cpu = towers.device.startswith("cpu")
-    decoding = min(processes, threads)
-    floor = model + decoding + fetching if on_cpu else max(model, decoding, fetching)
-    print(f"model alone             {1 / model:8,.1f} images/s, ready batches of 64")
-    print(f"decode, shrink, thumb   {1 / processes:8,.1f} images/s in {CORES} processes")
-    print(f"                        {1 / threads:8,.1f} images/s in {CORES} threads")
-    print(f"fetching alone          {1 / fetching:8,.1f} images/s, S3 server on the same machine")
-    print(f"floor                   {1 / floor:8,.1f} images/s, {'one after the other' if on_cpu else 'the slowest'}")
-    return floor
+    return Alone(
+        _model_alone(towers),
+        _decoding_alone(contents, Processes(CORES, settings, Memory(1 << 30))),
+        _decoding_alone(contents, Threads(CORES, settings, Memory(1 << 30))),
+        _fetching_alone(),
+        towers.device.startswith("cpu"),
+    )
 
 
 def _model_alone(towers: Towers) -> float:
     batch = np.random.default_rng(0).integers(0, 256, (64, *towers.image.input_shape), dtype=np.uint8)
     towers.image.encode(batch)
-    batches = 4 if towers.device.startswith("cpu") else 100
+    batches = 2 if towers.device.startswith("cpu") else 100
     began = time.perf_counter()
     for _ in range(batches):
         towers.image.encode(batch)
@@ -131,19 +171,9 @@ def _fetching_alone() -> float:
     return (time.perf_counter() - began) / len(objects)
 
 
-def _whole_job(store: str, encoder: str | None, device: str, options: JobOptions, floor_s: float) -> None:
+def _job(store: str, encoder: str | None, device: str, options: JobOptions) -> Summary:
     words = {"encoder": encoder or "ViT-B-32", "random_weights": encoder is None, "device": device}
-    summary = clipsieve.embed(SOURCE, store=store, options=replace(options), **words)
-    # Loading the model and encoding prompts happens once per job, whatever its size.
-    seconds = summary.seconds - summary.stage_seconds.get("prompts", 0.0)
-    rate = summary.embedded / seconds
-    kind = "S3" if store.startswith("s3:") else "disk"
-    print(f"whole job, S3 to {kind:5}  {rate:8,.1f} images/s = {rate * floor_s:.2f} of the floor")
-    stages = ", ".join(f"{name} {spent:.1f} s" for name, spent in sorted(summary.stage_seconds.items()))
-    busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
-    print(
-        f"  {summary.embedded} images, {summary.seconds:.1f} s; by stage, summed over threads: {stages}; busy: {busy}"
-    )
+    return clipsieve.embed(SOURCE, store=store, options=replace(options), **words)
 
 
 def _photos(folder: Path, limit: int) -> list[Path]:

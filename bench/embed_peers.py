@@ -2,6 +2,7 @@
 
 import io
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -20,18 +21,26 @@ LOOP_IMAGES = 100
 """The loop takes as long for each: so many tell its rate."""
 
 
-def plain_loop(bucket: str, source: str, folder: Path) -> None:
-    """Print the rate of the plain loop, and of the job on the same objects with the same small model."""
+def plain_loop(bucket: str, source: str, folder: Path, rounds: int) -> None:
+    """Print the rate of the plain loop, and of the job on the same objects with the same small model, in turn."""
     encoder = write_tiny_encoder(folder / "tiny")
-    loop = _loop_rate(bucket, encoder)
-    print(f"plain loop              {loop:8,.1f} images/s over {LOOP_IMAGES} images")
-    summary = clipsieve.embed(source, store=str(folder / "store"), encoder=f"local-dir:{encoder}", device="cpu")
-    rate = summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
-    print(f"whole job               {rate:8,.1f} images/s = {rate / loop:.1f} times the plain loop")
-    busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
-    print(
-        f"  {summary.embedded} images in {summary.seconds:.1f} s; busy: {busy}; limited by {summary.limited_by or '-'}"
-    )
+    ratios = []
+    for k in range(rounds):
+        loop = _loop_rate(bucket, encoder)
+        began = os.times()
+        summary = clipsieve.embed(
+            source, store=str(folder / f"store-{k}"), encoder=f"local-dir:{encoder}", device="cpu"
+        )
+        worked = sum(now - then for now, then in zip(os.times()[:4], began[:4], strict=True))
+        rate = summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
+        ratios.append(rate / loop)
+        busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+        print(
+            f"round {k + 1:<4} plain loop {loop:6,.1f} images/s, job {rate:8,.1f} = {ratios[-1]:.1f} times; "
+            f"{1000 * worked / summary.embedded:.1f} ms of CPU per image without the server's; busy: {busy}",
+            flush=True,
+        )
+    print(f"job over plain loop     {statistics.median(ratios):8.1f} times, the median of {rounds} rounds")
 
 
 def _loop_rate(bucket: str, encoder: Path) -> float:
