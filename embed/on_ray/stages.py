@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from embed.decoders import Memory, Processes, Settings
 from embed.encoders import load_image_tower, parse_encoder
+from embed.encoders.torchvision_shim import wait_passively
 from embed.job import image_row
 from embed.patience import Reads
 from embed.prepare import Prepared, Preparer
@@ -71,6 +72,7 @@ class Encode:
 
     def __init__(self, work: Work) -> None:
         """Load the model, and make sure that it is the one of the store."""
+        wait_passively()
         self._request = work.request
         spec = parse_encoder(work.request.encoder, random_weights=work.request.random_weights)
         self._tower = load_image_tower(work.encoder, spec)
