@@ -12,10 +12,10 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
+from embed.batches import image_row
 from embed.decoders import Memory, Processes, Settings
 from embed.encoders import load_image_tower, parse_encoder
 from embed.encoders.torchvision_shim import wait_passively
-from embed.job import image_row
 from embed.patience import Reads
 from embed.prepare import Prepared, Preparer
 from embed.progress import Tally
