@@ -44,6 +44,11 @@ class FrontDoor(Protocol):
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16", "fp16"]))
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images per forward pass.")
 @click.option(
+    "--compile",
+    is_flag=True,
+    help="Compile the model first, by torch.compile: pays on a GPU and many images, costs minutes before the first.",
+)
+@click.option(
     "--part-rows",
     type=click.IntRange(1),
     default=50_000,
@@ -150,6 +155,7 @@ def embed(
         processes=words["processes"],
         options=JobOptions(
             batch_size=batch_size,
+            compile=words["compile"],
             part_rows=part_rows,
             thumbnails=not no_thumbnails,
             retry_failed=retry_failed,

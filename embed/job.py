@@ -64,6 +64,9 @@ class Job:
         if texts:
             with self.tally.stage("prompts"):
                 add_prompts(self.store, texts, self.towers.text.encode(texts))
+        if self.options.compile:
+            with self.tally.stage("compile"):
+                self.towers.image.compile(self.options.batch_size)
         run_id = new_run_id(self.store.newest_run())
         with native_output_silenced():
             _Flow(self, run_id).run()

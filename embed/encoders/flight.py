@@ -91,10 +91,10 @@ class Road:
         room: Tensor = import_torch().empty(shape, dtype=dtype, pin_memory=self._overlaps)
         return room
 
-    def send(self, pixels: "Tensor", work: "Callable[[Tensor], Tensor]") -> Pending:
-        """Let `work` turn pixels, which lie in a `room`, into vectors, both on the device."""
+    def send(self, pixels: "Tensor", work: "Callable[[Tensor], Tensor]", count: int) -> Pending:
+        """Let `work` turn pixels, which lie in a `room`, into vectors, both on the device; the first `count` return."""
         left = self._mark()
-        found = work(pixels.to(self._device, non_blocking=self._overlaps))
+        found = work(pixels.to(self._device, non_blocking=self._overlaps))[:count]
         vectors = self.room(tuple(found.shape), found.dtype)
         vectors.copy_(found, non_blocking=self._overlaps)
         return Pending(vectors, left, self._mark())

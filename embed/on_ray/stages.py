@@ -76,6 +76,8 @@ class Encode:
         self._request = work.request
         spec = parse_encoder(work.request.encoder, random_weights=work.request.random_weights)
         self._tower = load_image_tower(work.encoder, spec)
+        if work.request.options.compile:
+            self._tower.compile(work.request.options.batch_size)
         self._store = planned(locate(work.request.store, work.request.s3), work.encoder)
         self._run_id = new_run_id(work.run_id)
         self._parts = 0
