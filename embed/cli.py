@@ -15,6 +15,7 @@ from embed.progress import Display, duration
 from embed.request import EmbedRequest, JobOptions, OnStart, Started, Summary
 from embed.size import Size
 from store.s3 import S3Options
+from store.shards import WHOLE
 
 LOOK = 3
 """Exit code: done, with something to look at."""
@@ -176,6 +177,7 @@ def embed(
         click.echo(json.dumps({"event": "summary", **asdict(summary), "pending": summary.pending}))
     else:
         _show(summary, store)
+        _advise(summary, request)
     if summary.stopped:
         sys.exit(LOOK)
 
@@ -222,3 +224,10 @@ def _show(summary: Summary, store: str) -> None:
         click.echo("Stopped as asked; what is done is kept, and the same command goes on from here.")
     else:
         click.echo(f"Next: clipsieve score {store}")
+
+
+def _advise(summary: Summary, request: EmbedRequest) -> None:
+    """Say what helps where one process cannot ask S3 as fast as the device embeds."""
+    alone = request.processes in {None, 1} and request.options.shard == WHOLE
+    if summary.limited_by == "read" and alone and summary.source.startswith("s3://"):
+        click.echo("Reading limits, so the device waits: several processes read more, also on one GPU: --processes 4.")
