@@ -172,7 +172,8 @@ def embed(
         show_estimate(front.estimate_embed(request), words["price_per_gb"], is_json=log_format == "json")
         return
     with ExitStack() as shown:
-        summary = front.run_embed(request, _announce(shown, as_json=log_format == "json"))
+        announce = _announce(shown, as_json=log_format == "json", compiles=words["compile"])
+        summary = front.run_embed(request, announce)
     if log_format == "json":
         click.echo(json.dumps({"event": "summary", **asdict(summary), "pending": summary.pending}))
     else:
@@ -182,7 +183,7 @@ def embed(
         sys.exit(LOOK)
 
 
-def _announce(shown: ExitStack, *, as_json: bool) -> OnStart:
+def _announce(shown: ExitStack, *, as_json: bool, compiles: bool) -> OnStart:
     """Say which encoder runs where, then show progress until `shown` is closed."""
 
     def start(started: Started) -> Callable[[], None]:
@@ -194,6 +195,8 @@ def _announce(shown: ExitStack, *, as_json: bool) -> OnStart:
             click.echo(f"Encoder {encoder.encoder_id} on {started.device}, {encoder.precision}.", err=True)
             if encoder.caution:
                 click.echo(f"Note: {encoder.caution}", err=True)
+            if compiles:
+                click.echo("Compiling the image tower first; nothing moves for a minute or two.", err=True)
         return shown.enter_context(Display(started.tally, as_json=as_json).shown()).refresh
 
     return start
