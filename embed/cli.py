@@ -15,6 +15,7 @@ from embed.progress import Display, duration
 from embed.request import EmbedRequest, JobOptions, OnStart, Started, Summary
 from embed.size import Size
 from store.s3 import S3Options
+from store.shards import WHOLE
 
 LOOK = 3
 """Exit code: done, with something to look at."""
@@ -43,6 +44,11 @@ class FrontDoor(Protocol):
 @click.option("--device", default="auto", show_default=True, help="cuda, cuda:1, mps or cpu.")
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16", "fp16"]))
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images per forward pass.")
+@click.option(
+    "--compile",
+    is_flag=True,
+    help="Compile the model first, by torch.compile: pays on a GPU and many images, costs minutes before the first.",
+)
 @click.option(
     "--part-rows",
     type=click.IntRange(1),
@@ -150,6 +156,7 @@ def embed(
         processes=words["processes"],
         options=JobOptions(
             batch_size=batch_size,
+            compile=words["compile"],
             part_rows=part_rows,
             thumbnails=not no_thumbnails,
             retry_failed=retry_failed,
@@ -165,16 +172,18 @@ def embed(
         show_estimate(front.estimate_embed(request), words["price_per_gb"], is_json=log_format == "json")
         return
     with ExitStack() as shown:
-        summary = front.run_embed(request, _announce(shown, as_json=log_format == "json"))
+        announce = _announce(shown, as_json=log_format == "json", compiles=words["compile"])
+        summary = front.run_embed(request, announce)
     if log_format == "json":
         click.echo(json.dumps({"event": "summary", **asdict(summary), "pending": summary.pending}))
     else:
         _show(summary, store)
+        _advise(summary, request)
     if summary.stopped:
         sys.exit(LOOK)
 
 
-def _announce(shown: ExitStack, *, as_json: bool) -> OnStart:
+def _announce(shown: ExitStack, *, as_json: bool, compiles: bool) -> OnStart:
     """Say which encoder runs where, then show progress until `shown` is closed."""
 
     def start(started: Started) -> Callable[[], None]:
@@ -186,6 +195,8 @@ def _announce(shown: ExitStack, *, as_json: bool) -> OnStart:
             click.echo(f"Encoder {encoder.encoder_id} on {started.device}, {encoder.precision}.", err=True)
             if encoder.caution:
                 click.echo(f"Note: {encoder.caution}", err=True)
+            if compiles:
+                click.echo("Compiling the image tower first; nothing moves for a minute or two.", err=True)
         return shown.enter_context(Display(started.tally, as_json=as_json).shown()).refresh
 
     return start
@@ -216,3 +227,10 @@ def _show(summary: Summary, store: str) -> None:
         click.echo("Stopped as asked; what is done is kept, and the same command goes on from here.")
     else:
         click.echo(f"Next: clipsieve score {store}")
+
+
+def _advise(summary: Summary, request: EmbedRequest) -> None:
+    """Say what helps where one process cannot ask S3 as fast as the device embeds."""
+    alone = request.processes in {None, 1} and request.options.shard == WHOLE
+    if summary.limited_by == "read" and alone and summary.source.startswith("s3://"):
+        click.echo("Reading limits, so the device waits: several processes read more, also on one GPU: --processes 4.")

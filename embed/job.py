@@ -4,7 +4,7 @@
     feeder thread    backlog -> budget -> readers
     reader threads   object -> bytes (embed/patience.py) -> a decoder (embed/prepare.py)
     decoders         bytes -> pixels, in processes of their own (embed/decoders)
-    caller's thread  pixels -> batch -> embeddings -> rows
+    caller's thread  pixels -> batch -> device, and back one batch later -> rows
     writer thread    rows -> part (embed/writer.py)
 
 Stopped at any moment, what is in parts is done and everything else is done by the next run.
@@ -15,13 +15,11 @@ import queue
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Thread
 
-import numpy as np
-
 from embed.backlog import Backlog
+from embed.batches import Batches, image_row
 from embed.decode import DRAFT_MODE
 from embed.decoders import Decoding, Memory, Processes, Settings, Threads
 from embed.encoders import Towers
@@ -40,7 +38,6 @@ from store.ledger import Ledger
 from store.listings import ListingWriter
 from store.prompts import add_prompts, missing_prompts
 from store.records import ErrorCode, SourceObject, Status
-from store.schema import ImageRow
 
 BYTES_SHARE = 4
 """One part in so many of the memory for images is for bytes that are read; the rest is for pixels of large pictures."""
@@ -67,6 +64,9 @@ class Job:
         if texts:
             with self.tally.stage("prompts"):
                 add_prompts(self.store, texts, self.towers.text.encode(texts))
+        if self.options.compile:
+            with self.tally.stage("compile"):
+                self.towers.image.compile(self.options.batch_size)
         run_id = new_run_id(self.store.newest_run())
         with native_output_silenced():
             _Flow(self, run_id).run()
@@ -107,7 +107,6 @@ class _Flow:
         self._backlog = Backlog()
         job.tally.trouble = lambda: self._reads.service.trouble
         job.tally.work_begins({"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1})
-        self._batch: list[Prepared] = []
 
     def run(self) -> None:
         """Start the threads, encode until everything pending has its outcome or a stop is asked for."""
@@ -175,6 +174,7 @@ class _Flow:
             self._ready.put(error)
 
     def _encode_all(self, writer: PartWriter) -> None:
+        batches = Batches(self._job.towers.image, self._job.options.batch_size, writer.add, self._tally)
         feeding = True
         taken = 0
         while feeding or taken < self._tally.wanted:
@@ -185,7 +185,7 @@ class _Flow:
             try:
                 item = self._ready.get(timeout=0.2)
             except queue.Empty:
-                self._encode_batch(writer)  # the source is slower than the model: nothing is gained by waiting
+                batches.finish()  # the source is slower than the model: nothing is gained by waiting
                 continue
             if isinstance(item, BaseException):
                 raise item
@@ -193,35 +193,21 @@ class _Flow:
                 feeding = False
                 continue
             taken += 1
-            self._take(item, writer)
-        self._encode_batch(writer)
+            self._take(item, batches, writer)
+        batches.finish()
 
-    def _take(self, item: Prepared, writer: PartWriter) -> None:
+    def _take(self, item: Prepared, batches: Batches, writer: PartWriter) -> None:
         self._budget.give_back(item.source_object.size_bytes)
         if item.outcome.status is Status.EMBEDDED:
-            self._batch.append(item)
-            if len(self._batch) >= self._job.options.batch_size:
-                self._encode_batch(writer)
+            batches.take(item)
             return
         writer.add(image_row(item, None))
         if item.outcome.status is Status.NOT_AN_IMAGE:
             self._tally.not_images += 1
         else:
             self._tally.errors[str(item.outcome.error_code)] += 1
-            if not self._batch:  # what waits there could be read
+            if batches.is_empty:  # what waits there could be read
                 _refuse_forbidden(self._job.source, self._tally)
-
-    def _encode_batch(self, writer: PartWriter) -> None:
-        if not self._batch:
-            return
-        batch, self._batch = self._batch, []
-        with self._tally.stage("encode"):
-            embeddings = self._job.towers.image.encode(
-                np.stack([item.pixels for item in batch if item.pixels is not None])
-            )
-        for item, embedding in zip(batch, embeddings, strict=True):
-            writer.add(image_row(item, embedding))
-        self._tally.embedded += len(batch)
 
 
 def _decoding(job: Job, memory: Memory) -> Decoding:
@@ -238,21 +224,6 @@ def _decoding(job: Job, memory: Memory) -> Decoding:
     if options.decoders == 0 or image.geometry is None:
         return Threads(cores, settings, memory, image.prepare)
     return Processes(options.decoders or cores, settings, memory)
-
-
-def image_row(item: Prepared, embedding: np.ndarray | None) -> ImageRow:
-    """Return the row of an object; its embedding where it has one."""
-    return ImageRow(
-        source_object=item.source_object,
-        outcome=item.outcome,
-        embedded_at=datetime.now(UTC),
-        facts=item.facts,
-        version_id=item.version_id,
-        sha256=item.sha256,
-        pixels_sha256=item.pixels_sha256,
-        embedding=embedding,
-        thumbnail=item.thumbnail,
-    )
 
 
 def refuse_empty(source: Source, listed: int) -> None:

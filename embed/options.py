@@ -42,7 +42,7 @@ _OPTIONS = (
         "--processes",
         type=click.IntRange(1),
         metavar="N",
-        help="Processes on this machine; by default one for each GPU that is visible.",
+        help="Processes on this machine, in turn on its GPUs; by default one for each that is visible.",
     ),
     click.option(
         "--engine",

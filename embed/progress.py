@@ -60,8 +60,12 @@ class Tally:
         try:
             yield
         finally:
-            with self._lock:
-                self.stage_seconds[name] += time.perf_counter() - start
+            self.add_seconds(name, time.perf_counter() - start)
+
+    def add_seconds(self, name: str, seconds: float) -> None:
+        """Add time to a stage that was measured elsewhere, as by the device itself."""
+        with self._lock:
+            self.stage_seconds[name] += seconds
 
     def work_begins(self, places: dict[str, int]) -> None:
         """Note that images are read from now on, and how many can work at each stage at once."""

@@ -14,11 +14,12 @@ from store.shards import WHOLE, Shard
 class JobOptions:
     """How a job works; nothing here changes what an image's row says, but for the last bit of an embedding.
 
-    (Matrix products round a little differently for batches of another size.) What takes more memory or time to decode
-    than is allowed here is a failed image, and `--retry-failed` may allow more.
+    (Matrix products round a little differently for batches of another size, and where they are compiled.) What takes
+    more memory or time to decode than is allowed here is a failed image, and `--retry-failed` may allow more.
     """
 
     batch_size: int = 64
+    compile: bool = False  # the image tower, by torch.compile, for batches of this size
     part_rows: int = 50_000
     part_age_s: float = 60.0
     thumbnails: bool = True

@@ -7,6 +7,7 @@ from pathlib import Path
 from embed.decode import DECODE_MODES
 from embed.encoders import EncoderSpec, Towers, load_towers, parse_encoder
 from embed.encoders.device import visible_gpus
+from embed.encoders.torchvision_shim import wait_passively
 from embed.estimate.estimate import estimate
 from embed.estimate.record import Estimate
 from embed.job import Job
@@ -32,6 +33,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
 
     Raise a ClipsieveError, with nothing read, where the words are wrong or the store belongs to another encoder.
     """
+    wait_passively()
     if request.engine == "ray":
         from embed.on_ray.run import run_on_ray  # noqa: PLC0415  # an extra of its own
 
@@ -55,6 +57,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
 
 def run_estimate(request: EmbedRequest) -> Estimate:
     """Return what the job would take; nothing is written to the store, and what would refuse the job is raised."""
+    wait_passively()
     source, location, towers = made_ready(request, dry=True)
     held = [] if location.read("store.json") is None else Store.open(location).encoders()
     there = next((store for store in held if store.encoder.fingerprint == towers.encoder.fingerprint), None)

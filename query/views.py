@@ -11,11 +11,20 @@ from query.scoring.score_sets import ScoreSet
 from sql import load, names
 from store.layout import EncoderStore
 from store.parts import damaged
-from store.schema import LISTING, MEASUREMENTS, NEIGHBORS, THUMBNAILS, images_schema, prompts_schema, scores_schema
+from store.schema import (
+    LIST_METADATA,
+    LISTING,
+    MEASUREMENTS,
+    NEIGHBORS,
+    THUMBNAILS,
+    images_schema,
+    prompts_schema,
+    scores_schema,
+)
 
 VIEWS = (
     *("images", "current_objects", "current_images", "groups"),
-    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors"),
+    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors", "metadata"),
 )
 
 
@@ -26,6 +35,7 @@ class Rows:
     folder: str
     files: Sequence[str]
     schema: pa.Schema
+    own_columns: bool = False  # besides those of the schema each file may have columns that no other has
 
 
 def rows_of(store: EncoderStore, scored: ScoreSet | None) -> dict[str, Rows]:
@@ -42,6 +52,7 @@ def rows_of(store: EncoderStore, scored: ScoreSet | None) -> dict[str, Rows]:
         "score_rows": Rows(score_folder, score_files, scores_schema(scored.names if scored else ())),
         "measurement_rows": Rows("measurements", store.parts("measurements"), MEASUREMENTS),
         "neighbor_rows": Rows(neighbors.folder, neighbors.pair_files, NEIGHBORS),
+        "metadata_rows": Rows("metadata", store.parts("metadata"), LIST_METADATA, own_columns=True),
     }
 
 
@@ -51,9 +62,12 @@ def create_views(connection: duckdb.DuckDBPyConnection, store: EncoderStore, sco
         _create_rows(connection, store, view, rows)
     for name in ("superseded", "covered", "relisted"):
         _create_replaced(connection, name)
+    lists = min(len(store.parts("metadata")), 2)
     for name in VIEWS:
-        connection.execute(load(f"views/{name}"))
+        one = {"metadata": ("no_metadata", "one_metadata", "metadata")[lists]}.get(name, name)
+        connection.execute(load(f"views/{one}"))
     connection.execute(load("views/measured" if store.parts("measurements") else "views/no_measured"))
+    create_list_columns(connection)
     for name in names("macros"):
         connection.execute(load(name))
 
@@ -86,6 +100,8 @@ def _with_every_column(
     """
     paths = [store.location.duckdb_path(name) for name in rows.files]
     found = connection.read_parquet(paths)
+    if rows.own_columns:
+        return found if len(paths) == 1 else connection.read_parquet(paths, union_by_name=True)
     if {*rows.schema.names} <= {*found.columns} & {*connection.read_parquet(paths[-1:]).columns}:
         return found
     found = connection.read_parquet(paths, union_by_name=True)
@@ -93,6 +109,23 @@ def _with_every_column(
     later = [(name, kind) for name, kind in zip(empty.columns, empty.types, strict=True) if name not in found.columns]
     nulls = (duckdb.ConstantExpression(None).cast(kind).alias(name) for name, kind in later)
     return found.select(duckdb.StarExpression(), *nulls)
+
+
+def create_list_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the view of `metadata` for `candidates`: `list_` before each name, so no list can take a name of ours."""
+    ours = {*LIST_METADATA.names}
+    renamed = {f"list_{name}" for name in ours}  # a list's own columns of our names, as they were kept
+    columns = {
+        name: name if name.lower() in renamed else f"list_{name}"
+        for name in connection.table("metadata").columns
+        if name.lower() not in ours
+    }
+    shown = ["image_id", *(f"{_identifier(name)} as {_identifier(said)}" for name, said in columns.items())]
+    connection.execute(f"create view list_columns as select {', '.join(shown)} from metadata")  # noqa: S608  # quoted
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def create_empty(connection: duckdb.DuckDBPyConnection, view: str, schema: pa.Schema) -> None:

@@ -65,6 +65,12 @@ MEASUREMENTS = pa.schema(
 )
 
 
+LIST_METADATA = pa.schema(
+    [pa.field("image_id", pa.uuid(), nullable=False), pa.field("source", pa.string()), pa.field("run_id", pa.string())]
+)
+"""The columns of `metadata/<run>.<source>.parquet` that are ours; after them come the list's own."""
+
+
 def images_schema(dim: int) -> pa.Schema:
     """Return the schema of `images/<part>.parquet`: one row per image that a run has read, embedded or not."""
     return pa.schema(

@@ -166,7 +166,21 @@ SEARCH = [
     ),
 ]
 
+LIST_ROWS = [
+    {"image_id": 1, "source": "a.csv", "run_id": "r1", "caption": "old", "stars": 3},
+    {"image_id": 1, "source": "a.csv", "run_id": "r2", "caption": "new"},
+    {"image_id": 2, "source": "b.csv", "run_id": "r1", "stars": 5},
+]
+
 VIEWS_AND_MACROS = [
+    Case(
+        "views/metadata",
+        "of an image that several runs or lists name, the row of the newest run counts as a whole",
+        {"metadata_rows": LIST_ROWS},
+        [{**LIST_ROWS[1], "stars": None}, {**LIST_ROWS[2], "caption": None}],
+    ),
+    Case("views/one_metadata", "one file is taken as it is", {"metadata_rows": LIST_ROWS[1:2]}, [LIST_ROWS[1]]),
+    Case("views/no_metadata", "where no source was a list there are no rows", {"metadata_rows": LIST_ROWS}, []),
     Case(
         "views/score_values",
         "every score is a row with its concept",

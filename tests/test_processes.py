@@ -5,15 +5,18 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embed.cli import _advise
 from embed.processes import supervisor
-from embed.request import EmbedRequest, Started
+from embed.request import EmbedRequest, JobOptions, Started, Summary
 from store.errors import ClipsieveError, SourceError, UsageError
 from store.shards import Shard
 from tests.embedding import all_rows, embed, embed_command, outcomes, shelf
@@ -126,6 +129,55 @@ def test_stop_reaches_every_process(album: Path, tmp_path: Path, tiny_encoder: P
     assert summary.stopped
     assert summary.embedded + summary.not_images <= 13
     assert set(outcomes(tmp_path / "store").values()) <= {"embedded", "not_an_image", "pending"}
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "seen"),
+    [
+        ("auto", ["0"], ["0", "0", "0", "0"]),
+        ("cuda", ["3", "5"], ["3", "5", "3", "5"]),
+        ("cuda:1", ["0", "1"], [None] * 4),
+        ("cpu", ["0"], [None] * 4),
+        ("auto", [], [None] * 4),
+    ],
+)
+def test_processes_share_gpus(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: list[str], seen: list[str | None]
+) -> None:
+    """More processes than GPUs take them in turn, one GPU serves all of them, and a device that was named is kept."""
+    monkeypatch.setattr("embed.encoders.device.visible_gpus", lambda: gpus)
+    assert [one.get("CUDA_VISIBLE_DEVICES") for one in supervisor._devices(device, 4)] == seen
+
+
+def test_processes_share_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All processes together decode on each core once, unless the user says how many decoders each has."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    request = EmbedRequest(str(tmp_path), str(tmp_path / "store"), "RN50", metrics="file")
+    shares = [supervisor._share(request, Shard(number, 4)) for number in (1, 2, 3, 4)]
+    assert [(one.options.decoders, one.processes, one.metrics) for one in shares] == [(4, 1, None)] * 4
+    assert [one.options.shard for one in shares] == [Shard(number, 4) for number in (1, 2, 3, 4)]
+    said = replace(request, options=JobOptions(decoders=0))
+    assert supervisor._share(said, Shard(1, 4)).options.decoders == 0
+    assert supervisor._share(request, Shard(1, 99)).options.decoders == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "limit", "words", "advised"),
+    [
+        ("s3://bucket/in/", "read", {}, True),
+        ("s3://bucket/in/", "read", {"processes": 4}, False),
+        ("s3://bucket/in/", "read", {"options": JobOptions(shard=Shard(1, 2))}, False),
+        ("s3://bucket/in/", "encode", {}, False),
+        ("file:///in/", "read", {}, False),
+    ],
+)
+def test_summary_says_what_helps_where_reading_limits(
+    capsys: pytest.CaptureFixture[str], source: str, limit: str, words: dict[str, Any], *, advised: bool
+) -> None:
+    """Where one process cannot ask S3 fast enough the summary names the option for more, and nowhere else."""
+    summary = Summary("run", "encoder", source, 9, 0, 9, 0, {}, 1, 1.0, {}, {}, limit, stopped=False)
+    _advise(summary, EmbedRequest(source, "store", "RN50", **words))
+    assert ("--processes 4" in capsys.readouterr().out) is advised
 
 
 def test_error_of_a_process_is_raised() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -134,6 +135,34 @@ def test_list_of_what_is_there_already(s3: S3Server, bucket: str, tiny_encoder: 
     held = shelf(tmp_path / "store")
     kept = read_part(held.location, held.parts("metadata")[-1])["image_id"].to_pylist()
     assert [str(one) for one in kept] == [ids["in/2.jpg"], ids["in/0.jpg"]]
+
+
+def test_columns_of_lists_can_be_asked(tmp_path: Path, tiny_encoder: Path) -> None:
+    """What lists say is in the view `metadata`, and in policies and a catalog as `list_…`; the newest row counts."""
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(picture_bytes(number))
+    rows = [{"uri": str(tmp_path / f"{n}.jpg"), "stars": n, "source": f"s{n}", "width_px": "own"} for n in range(3)]
+    place = tmp_path / "store"
+    embed(write_csv(tmp_path / "all.csv", rows), place, tiny_encoder)
+    asked = "select list_stars, list_source, list_width_px, width_px > 0 as w from candidates order by 1"
+    session = clipsieve.open(str(place))
+    one = [{"list_stars": n, "list_source": f"s{n}", "list_width_px": "own", "w": True} for n in range(3)]
+    assert session.sql(asked).to_pylist() == one
+    later = pa.table({"uri": [str(tmp_path / "1.jpg")], "stars": ["many"], 'odd "name"': [True]})
+    pq.write_table(later, tmp_path / "some.parquet")
+    embed(tmp_path / "some.parquet", place, tiny_encoder)
+    asked_of_metadata = 'select stars, "odd ""name""" as odd, list_source from metadata order by all'
+    found = session.sql(asked_of_metadata).to_pylist()
+    assert found == [
+        {"stars": "0", "odd": None, "list_source": "s0"},
+        {"stars": "2", "odd": None, "list_source": "s2"},
+        {"stars": "many", "odd": True, "list_source": None},
+    ]
+    assert session.select(remove=["list_stars = 'many'"]).removed == 1
+    session.catalog(str(tmp_path / "a.duckdb"))
+    with duckdb.connect(str(tmp_path / "a.duckdb"), read_only=True) as client:
+        shown = client.execute("select list_stars from candidates order by 1").fetchall()
+    assert shown == [("0",), ("2",), ("many",)]
 
 
 def test_list_on_s3(s3: S3Server, bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from duckdb.func import PythonUDFType
 from duckdb.sqltypes import VARCHAR
 
 import sql
-from store.schema import LISTING, MEASUREMENTS, THUMBNAILS, images_schema, prompts_schema, scores_schema
+from store.schema import LIST_METADATA, LISTING, MEASUREMENTS, THUMBNAILS, images_schema, prompts_schema, scores_schema
 from tests.sql_cases import VIEWS_AND_SCORES, Case, outcomes
 from tests.sql_cases_apply import APPLY, APPLY_SCHEMAS, ORDERED_APPLY
 from tests.sql_cases_asking import ASKING, ASKING_SCHEMAS
@@ -38,6 +38,8 @@ SCHEMAS = {
     **ASKING_SCHEMAS,
     **dict.fromkeys(["measurement_rows", "measurements"], MEASUREMENTS),
     "measured": pa.schema({"image_id": pa.uuid(), "owlv2_person": pa.float32()}),
+    "metadata_rows": pa.schema([*LIST_METADATA, pa.field("caption", pa.string()), pa.field("stars", pa.int64())]),
+    "list_columns": pa.schema({"image_id": pa.uuid(), "list_caption": pa.string()}),
     "one_score": pa.schema({"image_id": pa.uuid(), "score": pa.float32()}),
     "thumbnail_rows": THUMBNAILS,
     "prompt_rows": prompts_schema(2),
@@ -62,7 +64,7 @@ CASES = [
     *RULES_AND_MANIFESTS,
     Case(
         "rules/candidates",
-        "a rule may ask about embedded images, with their scores and what was seen, where there are any",
+        "a rule may ask about embedded images, with their scores, what was seen and what a list says, where it does",
         {
             "current_images": [
                 {"image_id": 1, "uri": "u1", "status": "embedded", "width_px": 5},
@@ -72,10 +74,18 @@ CASES = [
             ],
             "scores": [{"image_id": 1, "uri": "u1", "people": 0.5}],
             "measured": [{"image_id": 2, "owlv2_person": 0.25}],
+            "list_columns": [{"image_id": 1, "list_caption": "a"}, {"image_id": 3, "list_caption": "c"}],
         },
         [
-            {"image_id": 1, "uri": "u1", "width_px": 5, "people": 0.5, "owlv2_person": None},
-            {"image_id": 2, "uri": "u2", "width_px": None, "people": None, "owlv2_person": 0.25},
+            {"image_id": 1, "uri": "u1", "width_px": 5, "people": 0.5, "owlv2_person": None, "list_caption": "a"},
+            {
+                "image_id": 2,
+                "uri": "u2",
+                "width_px": None,
+                "people": None,
+                "owlv2_person": 0.25,
+                "list_caption": None,
+            },
         ],
     ),
     Case(

@@ -1,5 +1,7 @@
 """What is loaded and when, what it prints, and that only the known fault of torchvision is mended."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +33,40 @@ def test_loading_says_nothing_on_stderr(tmp_path: Path) -> None:
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.startswith("tiny-open_clip_model.safetensors-")
+
+
+@pytest.mark.parametrize(
+    ("said", "sleeps"),
+    [({}, True), ({"OMP_WAIT_POLICY": "active"}, False)],
+    ids=["silent", "user"],
+)
+def test_threads_of_a_job_sleep_at_their_barriers(tmp_path: Path, said: dict[str, str], *, sleeps: bool) -> None:
+    """The OpenMP of a job's torch says that its threads never spin, unless the user has said how long they shall."""
+    code = (
+        "import sys; from embed.request import EmbedRequest; from embed.start import run\n"
+        "try: run(EmbedRequest(sys.argv[1], sys.argv[2], 'local-dir:missing'))\n"
+        "except Exception: assert 'torch' in sys.modules"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "missing"), str(tmp_path / "store")],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**kept, **said, "OMP_DISPLAY_ENV": "verbose"},
+    )
+    spins = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if not spins:
+        pytest.skip("torch has another OpenMP here than libgomp, which says nothing of this")
+    assert (set(spins) == {"0"}) is sleeps
+
+
+def test_loaded_torch_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch is loaded already, nothing is said to processes that are started later."""
+    shim.import_torch()
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    shim.wait_passively()
+    assert "OMP_WAIT_POLICY" not in os.environ
 
 
 @pytest.mark.parametrize("missing", ["torch", "torchvision", "open_clip"])

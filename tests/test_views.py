@@ -221,6 +221,14 @@ def test_a_store_of_one_run_needs_no_join_with_what_is_replaced(
     assert [view for view, plan in plans.items() if "ANTI" in str(plan.to_pylist())] == joined
 
 
+def test_a_store_without_lists_needs_no_join_with_their_columns(tmp_path: Path) -> None:
+    """Where no source was a list, a question to `candidates` reads no more files and joins no more than before."""
+    session = ask(one_run(tmp_path))
+    plan = str(session.sql("explain select uri, width_px from candidates").to_pylist())
+    assert "metadata" not in plan
+    assert "JOIN" not in plan.replace("ANTI", "")
+
+
 def without_column(store: EncoderStore, name: str, column: str) -> None:
     """Write a part again as it was before this column came."""
     file = f"images/{name}.parquet"

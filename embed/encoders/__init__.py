@@ -7,12 +7,14 @@ Importing this package loads neither torch nor open_clip; the first call that ne
     model              checkpoint -> an open_clip model in float32
     identity           model -> store.encoder.Encoder, the record that stands beside the vectors
     device             where and in which precision the image tower runs
-    towers             pixels and texts -> L2-normalised vectors
+    image_tower        pixels -> L2-normalised vectors; flight: their way to the device and back
+    towers             both towers of one model, and texts -> L2-normalised vectors
     torchvision_shim   the only door to torch and open_clip
 """
 
+from embed.encoders.image_tower import ImageTower
 from embed.encoders.spec import EncoderSpec, list_encoders, parse_encoder
-from embed.encoders.towers import ImageTower, TextTower, Towers, load_image_tower, load_text_tower, load_towers
+from embed.encoders.towers import TextTower, Towers, load_image_tower, load_text_tower, load_towers
 
 __all__ = [
     "EncoderSpec",

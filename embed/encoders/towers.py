@@ -6,89 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed.encoders.device import choose_device, choose_precision, device_label, dtype_of, nearest_precision
+from embed.encoders.device import choose_device, choose_precision, device_label, nearest_precision
 from embed.encoders.identity import architecture_sha256, describe, describe_preprocessing, weights_sha256
+from embed.encoders.image_tower import ImageTower
 from embed.encoders.model import LoadedModel, load_model
-from embed.encoders.preprocessing import geometry_of, preprocessing
 from embed.encoders.spec import DEMO, EncoderSpec, parse_encoder
 from embed.encoders.torchvision_shim import import_torch
 from store.encoder import Encoder
-from store.errors import UsageError, WeightsUnavailable, WrongEncoder
+from store.errors import UsageError, WrongEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL.Image import Image
-    from torch import Tensor
     from torch import device as Device  # noqa: N812 - a class, whatever its case
 
 _TEXTS_AT_ONCE = 256
-
-
-class ImageTower:
-    """The image side of a model: pixels in, L2-normalised float16 vectors out.
-
-    `prepare` may run in many threads at once; `encode` belongs to one.
-    """
-
-    def __init__(self, loaded: LoadedModel, device: "Device", precision: str) -> None:
-        """Move the model to `device` and cast its image side, and only that, to `precision`."""
-        torch = import_torch()
-        self._steps, normalize = preprocessing(loaded.model)
-        self.geometry = geometry_of(loaded.model, self._steps)
-        """What `prepare` does, for processes without torch; None where it cannot be told without it."""
-        self._model = loaded.model.to(device)
-        self._device, self._dtype = device, dtype_of(precision)
-        self._model.visual.to(self._dtype)
-        self._mean, self._std, self._full = (
-            torch.as_tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
-            for values in (normalize.mean, normalize.std, [255.0])
-        )
-        size = loaded.model.visual.preprocess_cfg["size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        self.input_shape = (3, int(height), int(width))  # (channels, height_px, width_px)
-        self.embedding_dim = int(loaded.config["embed_dim"])  # D
-
-    def prepare(self, image: "Image") -> "NDArray[np.uint8]":
-        """Resize and crop an RGB image as open_clip does: (3, H, W) uint8, without normalisation."""
-        pixels = np.asarray(self._steps(image))  # (H, W, 3)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-    def encode(self, batch: "NDArray[np.uint8]") -> "NDArray[np.float16]":
-        """Encode (B, 3, H, W) uint8 as (B, D) float16, rows L2-normalised in float32 before they are rounded.
-
-        Raises WeightsUnavailable where the model answers with something other than finite numbers.
-        """
-        if batch.dtype != np.uint8 or batch.shape[1:] != self.input_shape:
-            raise ValueError(f"expected (B, {self.input_shape}) uint8, got {batch.shape} {batch.dtype}")
-        if not len(batch):
-            return np.empty((0, self.embedding_dim), np.float16)
-        vectors: NDArray[np.float16] = self._embed(batch).half().cpu().numpy()
-        if not np.isfinite(vectors).all():
-            raise WeightsUnavailable(
-                "The image tower answered with numbers that are not finite.",
-                "Its weights are damaged, or too large for this precision.",
-                "Try again with --precision fp32.",
-            )
-        return vectors
-
-    def _embed(self, batch: "NDArray[np.uint8]") -> "Tensor":
-        """Return the vectors as (B, D) float32 on the device, rows L2-normalised."""
-        torch = import_torch()
-        with torch.inference_mode():
-            features = self._model.encode_image(self._normalized(batch).to(self._dtype))
-            vectors: Tensor = torch.nn.functional.normalize(features.float(), dim=-1)
-            return vectors
-
-    def _normalized(self, batch: "NDArray[np.uint8]") -> "Tensor":
-        """Return (B, 3, H, W) float32 on the device, bit for bit what torchvision's ToTensor and Normalize give.
-
-        Divides by a tensor: CUDA multiplies by the reciprocal where the divisor is a Python number.
-        https://github.com/pytorch/vision/blob/main/torchvision/transforms/_functional_tensor.py
-        """
-        torch = import_torch()
-        writeable = batch if batch.flags.writeable and batch.flags.c_contiguous else batch.copy()
-        pixels: Tensor = torch.from_numpy(writeable).to(self._device).to(torch.float32)
-        return pixels.div_(self._full).sub_(self._mean).div_(self._std)
 
 
 class TextTower:

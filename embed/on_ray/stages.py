@@ -12,9 +12,10 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
+from embed.batches import image_row
 from embed.decoders import Memory, Processes, Settings
 from embed.encoders import load_image_tower, parse_encoder
-from embed.job import image_row
+from embed.encoders.torchvision_shim import wait_passively
 from embed.patience import Reads
 from embed.prepare import Prepared, Preparer
 from embed.progress import Tally
@@ -71,9 +72,12 @@ class Encode:
 
     def __init__(self, work: Work) -> None:
         """Load the model, and make sure that it is the one of the store."""
+        wait_passively()
         self._request = work.request
         spec = parse_encoder(work.request.encoder, random_weights=work.request.random_weights)
         self._tower = load_image_tower(work.encoder, spec)
+        if work.request.options.compile:
+            self._tower.compile(work.request.options.batch_size)
         self._store = planned(locate(work.request.store, work.request.s3), work.encoder)
         self._run_id = new_run_id(work.run_id)
         self._parts = 0

@@ -170,22 +170,20 @@ def _children(
     request: EmbedRequest, count: int, prompts: Sequence[str], said: "queue.SimpleQueue[tuple[int, dict[str, Any]]]"
 ) -> Iterator[list[_Child]]:
     """Start the processes; none outlives the block."""
-    devices = _devices(count)
+    devices = _devices(request.device, count)
     children: list[_Child] = []
     threads: list[threading.Thread] = []
     try:
         for number in range(1, count + 1):
-            share = replace(
-                request, processes=1, metrics=None, options=replace(request.options, shard=Shard(number, count))
-            )
             process = subprocess.Popen(  # our own module
                 [sys.executable, "-m", "embed.processes.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, **_environment(count), **devices[number - 1]},
+                env={**os.environ, **_environment(_cores(count)), **devices[number - 1]},
             )
             children.append(_Child(process, number))
-            words = pickle.dumps((share, list(prompts) if number == 1 else []))  # one caches them for all
+            asked = _share(request, Shard(number, count))
+            words = pickle.dumps((asked, list(prompts) if number == 1 else []))  # one caches them for all
             threads.append(threading.Thread(target=_talk, args=(process, words, number - 1, said), daemon=True))
             threads[-1].start()
         yield children
@@ -200,6 +198,13 @@ def _children(
             for pipe in (child.process.stdin, child.process.stdout):
                 if pipe is not None:
                     pipe.close()
+
+
+def _share(request: EmbedRequest, shard: Shard) -> EmbedRequest:
+    """Return what one child is asked: its images, and decoders for no more than its cores."""
+    decoders = _cores(shard.count) if request.options.decoders is None else request.options.decoders
+    options = replace(request.options, shard=shard, decoders=decoders)
+    return replace(request, processes=1, metrics=None, options=options)
 
 
 def _talk(
@@ -218,17 +223,27 @@ def _talk(
         said.put((place, {}))
 
 
-def _devices(count: int) -> list[dict[str, str]]:
-    """Return what makes each child see a GPU of its own; nothing where there is none to share out."""
+def _devices(device: str, count: int) -> list[dict[str, str]]:
+    """Return what makes each child see one GPU, in turn; nothing where there is none, or the user has named the device.
+
+    With more processes than GPUs several share one: each has a model there, and a share of the reading.
+    """
+    if device not in {"auto", "cuda"}:
+        return [{}] * count
     from embed.encoders.device import visible_gpus  # noqa: PLC0415  # torch, which a machine of other engines lacks
 
     gpus = visible_gpus()
     return [{"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {} for place in range(count)]
 
 
-def _environment(count: int) -> dict[str, str]:
-    """Return what lets a child find this project, and share the cores."""
-    cores = max(1, (os.cpu_count() or 1) // count)
+def _cores(count: int) -> int:
+    """Return how many cores each child may count as its own: all of them together use each once."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // count)
+
+
+def _environment(cores: int) -> dict[str, str]:
+    """Return what lets a child find this project, and use no more threads than its cores."""
     here = str(Path(__file__).resolve().parents[2])
     found = os.environ.get("PYTHONPATH")
     path = here if not found else os.pathsep.join([here, found])

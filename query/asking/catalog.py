@@ -7,7 +7,7 @@ had no file yet. When one of these changes, the catalog has to be made again.
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import duckdb
 
 from query.connection import connect
 from query.scoring.score_sets import ScoreSet
-from query.views import VIEWS, Rows, create_empty, rows_of
+from query.views import VIEWS, Rows, create_empty, create_list_columns, rows_of
 from sql import load, names
 from store.errors import LocationError, RunExists, StoreDamaged
 from store.layout import EncoderStore
@@ -54,13 +54,13 @@ def write_catalog(store: EncoderStore, scored: ScoreSet | None, place: str | Non
         store.location.attach_public(connection)
         for view, rows in sources.items():
             _create_rows(connection, store, view, rows)
-        _create_views(connection, has_measurements=bool(sources["measurement_rows"].files))
+        _create_views(connection, {name.removesuffix("_rows") for name, rows in sources.items() if rows.files})
         catalog = Catalog(
             place=str(path),
             views=(*VIEWS, "candidates"),
             macros=tuple(name.removeprefix("macros/") for name in names("macros")),
             concepts=scored.names if scored else (),
-            empty=tuple(view.replace("_rows", "s") for view, rows in sources.items() if not rows.files),
+            empty=tuple(rows.folder.partition("/")[0] for rows in sources.values() if not rows.files),
             on_s3=store.location.uri.startswith("s3://"),
         )
         _mark(connection, store, catalog)
@@ -74,7 +74,7 @@ def _create_rows(connection: duckdb.DuckDBPyConnection, store: EncoderStore, vie
         return
     files = _quoted(store.location.public_glob(rows.folder))
     options = "hive_partitioning = false"  # `encoder=…` in the path is no column
-    complete = _has_every_column(connection, store, rows)
+    complete = not rows.own_columns and _has_every_column(connection, store, rows)
     if not complete:
         options += ", union_by_name = true"
     read = f"select * from read_parquet({files}, {options})"  # noqa: S608
@@ -96,15 +96,17 @@ def _has_every_column(connection: duckdb.DuckDBPyConnection, store: EncoderStore
     return all({*rows.schema.names} <= {*connection.read_parquet(end).columns} for end in ends)
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, *, has_measurements: bool) -> None:
+def _create_views(connection: duckdb.DuckDBPyConnection, there: Collection[str]) -> None:
     """Create the documented views. What a session computes once for its own moment is a view too, and so stays true."""
     for name in ("superseded", "covered", "relisted"):
         connection.execute(load(f"views/{name}").replace("create temp table", "create view", 1))
     for name in VIEWS:
-        connection.execute(load(f"views/{name}"))
+        is_missing = name == "metadata" and name not in there
+        connection.execute(load(f"views/no_{name}" if is_missing else f"views/{name}"))
     # Its columns depend on its rows, which a view cannot do.
     measured = load("views/measured").replace("create temp table", "create table", 1)
-    connection.execute(measured if has_measurements else load("views/no_measured"))
+    connection.execute(measured if "measurement" in there else load("views/no_measured"))
+    create_list_columns(connection)
     connection.execute(load("rules/candidates"))
     for name in names("macros"):
         connection.execute(load(name))
