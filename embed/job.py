@@ -14,7 +14,7 @@ import os
 import queue
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
 
@@ -48,7 +48,10 @@ REFUSED_AT_FIRST = 32
 
 @dataclass(frozen=True)
 class Job:
-    """One embed job. `stop` may be set from any thread or signal handler; `on_tick` is called a few times a second."""
+    """One embed job. `stop` may be set from any thread or signal handler; `on_tick` is called a few times a second.
+
+    `over` is set when the job ends; it ends every wait.
+    """
 
     source: Source
     store: EncoderStore
@@ -57,6 +60,7 @@ class Job:
     stop: Event
     tally: Tally
     on_tick: Callable[[], None] = lambda: None
+    over: Event = field(default_factory=Event)
 
     def run(self, prompts: Iterable[str] = ()) -> Summary:
         """Embed what is pending; cache the vectors of `prompts` first, so that scoring needs no text tower."""
@@ -98,7 +102,7 @@ class _Flow:
         for_bytes = options.memory_bytes // BYTES_SHARE
         self._budget = Budget(max(4 * options.batch_size, 2 * readers), for_bytes)
         self._ready: queue.SimpleQueue[Prepared | BaseException | None] = queue.SimpleQueue()
-        self._over = Event()
+        self._over = job.over
         self._reads = Reads(job.source, options.patience_s, self._over)
         self._memory = Memory(options.memory_bytes - for_bytes)
         self._decoding = _decoding(job, self._memory)

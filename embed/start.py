@@ -12,12 +12,14 @@ from embed.estimate.estimate import estimate
 from embed.estimate.record import Estimate
 from embed.job import Job
 from embed.metrics import metrics_file
+from embed.patience import patiently
 from embed.processes.supervisor import run_all
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
 from embed.silence import native_output_silenced
 from embed.sources import Source, open_source, refuse_overlap
 from embed.sources.lists import SUFFIXES
+from embed.sources.read import Again, at_once
 from embed.sources.selection import base
 from embed.stopping import stopped_by_signals
 from store.encoder import Encoder
@@ -40,7 +42,8 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
         return run_on_ray(request, prompts, on_start)
     if (count := _processes(request)) > 1:
         return run_all(request, count, prompts, on_start)
-    source, location, towers = made_ready(request)
+    over = threading.Event()
+    source, location, towers = made_ready(request, again=lambda do: patiently(do, request.options.patience_s, over))
     store = Store.create(location).add_encoder(towers.encoder)
     store.location.remove_leftovers()
     tally = Tally()
@@ -52,7 +55,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
             show()
             write_metrics()
 
-        return Job(source, store, towers, request.options, stop, tally, on_tick).run(prompts)
+        return Job(source, store, towers, request.options, stop, tally, on_tick, over).run(prompts)
 
 
 def run_estimate(request: EmbedRequest) -> Estimate:
@@ -65,10 +68,14 @@ def run_estimate(request: EmbedRequest) -> Estimate:
         return estimate(source, there, towers, request.options)
 
 
-def made_ready(request: EmbedRequest, *, dry: bool = False) -> tuple[Source, Location, Towers]:
-    """Return source, store and towers, once everything is refused that can be; `dry` leaves even a try to write out."""
+def made_ready(request: EmbedRequest, *, dry: bool = False, again: Again = at_once) -> tuple[Source, Location, Towers]:
+    """Return source, store and towers, once everything is refused that can be.
+
+    `dry` leaves even a try to write out; `again` is how S3 is asked for what lies there.
+    """
     spec = parse_encoder(request.encoder, random_weights=request.random_weights)
-    source = open_source(request.source, request.s3, request.selection, request.uri_column, request.inventory)
+    words = (request.selection, request.uri_column, request.inventory)
+    source = open_source(request.source, request.s3, *words, again=again)
     location = locate(request.store, request.s3)
     refuse_overlap(source, location.uri)
     _require_permissions(request, source, location, dry=dry)

@@ -138,6 +138,32 @@ def test_outage(s3: MotoServer, quiet_rows: list[dict[str, Any]], tiny_encoder: 
     assert all_rows(tmp_path) == quiet_rows
 
 
+def test_outage_while_listing(
+    s3: MotoServer, quiet_rows: list[dict[str, Any]], tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """A listing waits for the service as reads do, and begins to again where it was; beyond --patience the job ends."""
+    total = Counter[str]()
+
+    def away(method: str, path: str) -> Answer:
+        if method != "GET" or path.rstrip("/") != f"/{BUCKET}":
+            return None
+        total["listings"] += 1
+        if not 1 < total["listings"] <= limit:  # the first one is the preflight's
+            return None
+        return Wire.RESET if total["listings"] % 2 else (503, "SlowDown")
+
+    limit = 10**9
+    s3.faults.append(away)
+    result = embed_command(SOURCE, tmp_path, tiny_encoder, "--patience", "0.05")
+    assert result.exit_code == 1
+    assert f"Cannot list {SOURCE}: " in result.stderr
+    total.clear()
+    limit = 4
+    embed(SOURCE, tmp_path, tiny_encoder)
+    assert total["listings"] > limit
+    assert all_rows(tmp_path) == quiet_rows
+
+
 def test_outage_that_lasts(
     s3: MotoServer, quiet_rows: list[dict[str, Any]], tiny_encoder: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from embed.sources.folder import FolderSource, path_of
 from embed.sources.listing.inventory import InventorySource
 from embed.sources.lists import SUFFIXES, ListSource
-from embed.sources.read import Fetched, ReadFailed, Source
+from embed.sources.read import Again, Fetched, ReadFailed, Source, at_once
 from embed.sources.s3 import S3Source
 from embed.sources.selection import Selection, selected
 from embed.sources.tars import TarSource
@@ -25,24 +25,27 @@ _KNOWN = (
 EVERYTHING = Selection()
 
 
-def open_source(
+def open_source(  # noqa: PLR0913  # the words of a source, most of which may be left out
     text: str,
     options: S3Options,
     selection: Selection = EVERYTHING,
     uri_column: str | None = None,
     inventory: str | None = None,
+    *,
+    again: Again = at_once,
 ) -> Source:
     """Return the source that a user's word means, or what is wanted of it; nothing is listed yet.
 
     `s3://bucket/prefix/` or a folder; tars, where it ends in `.tar`; a list, where it ends in `.parquet` or `.csv`.
+    `again` is how S3 is asked for what lies there.
     """
     if text.endswith(SUFFIXES) and inventory is None:
-        return ListSource(text, options, uri_column, selection)
+        return ListSource(text, options, uri_column, selection, again=again)
     if uri_column is not None:
         raise UsageError(
             f"--uri-column is for a list, and {text} is none.", do=f"A list ends in {', '.join(SUFFIXES)}."
         )
-    place = _place(text, options)
+    place = _place(text, options, again)
     if inventory is not None:
         if not isinstance(place, S3Source):
             raise UsageError(f"--inventory lists a prefix of S3, and {text} is none.", do="Leave it out.")
@@ -50,16 +53,16 @@ def open_source(
     return selected(place, selection)
 
 
-def _place(text: str, options: S3Options) -> Source:
+def _place(text: str, options: S3Options, again: Again) -> Source:
     if text.endswith(".tar"):
         folder, pattern = _split(text)
-        return TarSource(_place_of(folder, options), pattern)
-    return _place_of(text, options)
+        return TarSource(_place_of(folder, options, again), pattern)
+    return _place_of(text, options, again)
 
 
-def _place_of(text: str, options: S3Options) -> FolderSource | S3Source:
+def _place_of(text: str, options: S3Options, again: Again) -> FolderSource | S3Source:
     if text.startswith("s3://"):
-        return S3Source(text, options)
+        return S3Source(text, options, again)
     if "://" in text:
         raise UsageError(f"{text!r} is no source that clipsieve reads.", do=f"{_KNOWN} Pages are read from a list.")
     path = Path(text).expanduser()

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from embed.sources.folder import PAGE_OBJECTS, FolderSource, file_object, path_of
 from embed.sources.http import UNVERSIONED, HttpReader
-from embed.sources.read import Fetched, ReadFailed
+from embed.sources.read import Again, Fetched, ReadFailed, at_once
 from embed.sources.s3 import S3Source
 from embed.sources.selection import Selection, base
 from store.errors import SourceError, UnknownName, UsageError
@@ -54,7 +54,15 @@ class ListSource:
 
     readers = READERS
 
-    def __init__(self, text: str, options: S3Options, uri_column: str | None, selection: Selection) -> None:
+    def __init__(
+        self,
+        text: str,
+        options: S3Options,
+        uri_column: str | None,
+        selection: Selection,
+        *,
+        again: Again = at_once,
+    ) -> None:
         """Read the list's columns; raise a ClipsieveError where it is none, or names no URIs."""
         self.uri = text if text.startswith("s3://") else "file://" + quote(str(Path(text).expanduser().resolve()))
         self._selection = selection
@@ -65,7 +73,7 @@ class ListSource:
         self._uri_column = _uri_column(self._columns, uri_column, self.uri)
         self._etag, self._size = (_first(self._columns, _FACTS[name]) for name in ("etag", "size_bytes"))
         self._http = HttpReader(READERS)
-        self._bucket = lru_cache(256)(lambda name: S3Source(f"s3://{name}/", options))
+        self._bucket = lru_cache(256)(lambda name: S3Source(f"s3://{name}/", options, again))
         self._rows: list[int] = []
         self._ids: list[bytes] = []
 

@@ -1,14 +1,14 @@
 """A prefix of an S3 bucket."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embed.sources.listing.ranges import Page, Question, Ranges
 from embed.sources.pieces import Pieces
-from embed.sources.read import Fetched, ReadFailed, Unavailable, refuse_large
-from store.errors import SourceError
+from embed.sources.read import Again, Fetched, ReadFailed, Unavailable, at_once, refuse_large
+from store.errors import LocationError, SourceError
 from store.records import ErrorCode, SourceObject
 from store.s3 import (
     EXPIRED,
@@ -56,8 +56,8 @@ class S3Source:
     readers = READERS
     covers = extra_columns = None
 
-    def __init__(self, uri: str, options: S3Options) -> None:
-        """Name the prefix; nothing is asked of S3 yet."""
+    def __init__(self, uri: str, options: S3Options, again: Again = at_once) -> None:
+        """Name the prefix; nothing is asked of S3 yet. `again` is how it is asked for what lies there."""
         self._bucket, prefix = split_uri(uri)
         self._prefix = f"{prefix.removesuffix('/')}/" if prefix else ""
         self.uri = f"s3://{self._bucket}/{self._prefix}"
@@ -66,6 +66,7 @@ class S3Source:
         # Whoever reads waits and tries again for all readers together (`embed/patience.py`), so boto3 does neither.
         self._reader = options.client(attempts=1)
         self._renewing = Lock()
+        self._again = again
 
     def pages(self) -> Iterator[list[SourceObject]]:
         """Yield every object in the order of the keys, listed by several requests at once where there are many."""
@@ -94,10 +95,7 @@ class S3Source:
             request["Delimiter"] = "/"
         if PAGE_KEYS is not None:
             request["MaxKeys"] = PAGE_KEYS
-        try:
-            answer = self._client.list_objects_v2(**request)
-        except S3Failure as error:
-            raise SourceError(str(refused("list", self.uri, error))) from error
+        answer: Any = self._asked("list", self.uri, lambda client: client.list_objects_v2(**request))
         folders = tuple(found["Prefix"] for found in answer.get("CommonPrefixes", []))
         items: Any = answer.get("Contents", [])
         return Page(items, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None, folders)
@@ -117,12 +115,10 @@ class S3Source:
 
         Raise SourceError where the fault is not the object's.
         """
-        try:
-            said = self._client.head_object(Bucket=self._bucket, Key=named.key, **self._payer)
-        except S3Failure as error:
-            if error_code(error) in _OBJECT_AT_FAULT:
-                return None
-            raise SourceError(str(refused("read", named.uri, error))) from error
+        where = {"Bucket": self._bucket, "Key": named.key, **self._payer}
+        said: Any = self._asked("read", named.uri, lambda client: client.head_object(**where))
+        if said is None:
+            return None
         etag = said["ETag"].strip('"')
         return SourceObject(
             source=named.source,
@@ -134,6 +130,22 @@ class S3Source:
             size_bytes=said["ContentLength"],
             last_modified=said["LastModified"],
         )
+
+    def _asked(self, verb: str, uri: str, ask: Callable[["S3Client"], Any]) -> Any:  # noqa: ANN401  # boto3's answer
+        """Return what S3 answers, None where it has no such object for us; raise SourceError where it stays away."""
+
+        def once() -> Any:  # noqa: ANN401  # as above
+            try:
+                return ask(self._client if self._again is at_once else self._reader)
+            except S3Failure as error:
+                if verb == "read" and error_code(error) in _OBJECT_AT_FAULT:
+                    return None
+                raise refused(verb, uri, error) from error
+
+        try:
+            return self._again(once)
+        except LocationError as error:
+            raise SourceError(str(error)) from error
 
     def read_span(self, uri: str, etag: str, offset: int, size_bytes: int) -> bytes:
         """Read a piece of an object once, if it still is the one that was listed; raise as `fetch` does."""
