@@ -11,9 +11,14 @@ def backend() -> S3Backend:
     return state
 
 
-def put(bucket: str, key: str, data: bytes, content_type: str = "image/jpeg") -> None:
+def put(
+    bucket: str, key: str, data: bytes, content_type: str = "image/jpeg", tags: dict[str, str] | None = None
+) -> None:
     """Write an object."""
-    backend().put_object(bucket, key, data).set_metadata({"Content-Type": content_type})
+    written = backend().put_object(bucket, key, data)
+    written.set_metadata({"Content-Type": content_type})
+    if tags:
+        backend().put_object_tagging(written, tags)
 
 
 def contents(bucket: str, prefix: str = "") -> dict[str, bytes]:
