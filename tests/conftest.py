@@ -1,5 +1,6 @@
 """What every test may use: two real S3 servers, a fresh bucket and the shared data; no test meets a real account."""
 
+import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
     from tests.servers import S3Server
     from tests.servers.moto_server import MotoServer
 
@@ -120,6 +123,27 @@ def embedded_store(tiny_encoder: Path, photos: Path, tmp_path_factory: pytest.Te
         options=options,
     )
     return place
+
+
+@pytest.fixture(scope="session")
+def processes() -> "ForkServerContext":
+    """Starts processes that have loaded already what takes seconds, from one that has no threads yet.
+
+    Its server is one for all tests of this process, and what it loads is decided by whoever starts it first.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.torch_loaded", "tests.embedding", "tests.commands", "embed.start", "embed.detect.run"]
+    )
+    return context
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_disks() -> Iterator[None]:
+    """What has been written need not outlive a power cut here, and a busy disk takes its time to promise that."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

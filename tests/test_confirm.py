@@ -1,13 +1,13 @@
 """A second look by a local detector: at the uncertain band alone, once, with every image accounted for."""
 
 import json
-import multiprocessing
 import re
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -355,13 +355,11 @@ def _look(store: Path, detector: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_and_run_again(store: Path, detector: Path) -> None:
+def test_killed_and_run_again(store: Path, detector: Path, processes: ForkServerContext) -> None:
     """Killed between parts, a second look goes on with the images that stand in no part yet."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.confirming", "tests.torch_loaded", "embed.detect.run"])
     parts = 0
     for _ in range(3):
-        job = context.Process(target=_look, args=(store, detector))
+        job = processes.Process(target=_look, args=(store, detector))
         job.start()
         while len(shelf(store).parts("measurements")) <= parts and job.exitcode is None:
             job.join(0.001)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -457,10 +457,8 @@ def _stop_after(steps: int, words: tuple[str, ...], scratch: Path) -> None:
 
 
 @pytest.fixture
-def killed_after(tmp_path: Path) -> Callable[..., int | None]:
+def killed_after(tmp_path: Path, processes: ForkServerContext) -> Callable[..., int | None]:
     """Run a command in a process that is killed at its step of that number; return its exit code."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.test_in_place"])
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
