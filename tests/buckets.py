@@ -38,5 +38,9 @@ def _version(one: FakeKey | FakeDeleteMarker) -> tuple[str, str | None]:
 
 
 def empty(bucket: str) -> None:
-    """Forget everything that a bucket holds."""
-    backend().get_bucket(bucket).keys.clear()
+    """Forget everything that a bucket holds, every version of it."""
+    keys = backend().get_bucket(bucket).keys
+    for one in (one for key in keys for one in keys.getlist(key)):
+        if isinstance(one, FakeKey):
+            one.dispose()
+    keys.clear()

@@ -69,13 +69,13 @@ def bucket(s3: "S3Server") -> Iterator[str]:
     client.create_bucket(Bucket=name)
     yield name
     s3.reset()
+    if s3.name == "moto":
+        from tests import buckets
+
+        buckets.empty(name)
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
         for found in page.get("Contents", []):
             client.delete_object(Bucket=name, Key=found["Key"])
-    if s3.name == "moto":
-        for versions in client.get_paginator("list_object_versions").paginate(Bucket=name):
-            for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
-                client.delete_object(Bucket=name, Key=version["Key"], VersionId=version["VersionId"])
     client.delete_bucket(Bucket=name)
 
 
