@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,13 +89,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a real, tiny open_clip model: `local-dir:{tiny_encoder}`. Read-only by convention."""
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a real, tiny open_clip model: `local-dir:{tiny_encoder}`. Read-only by convention.
+
+    Of all that loading it takes, half is reading CLIP's vocabulary, so the tokenizer is made once.
+    """
     if find_spec("open_clip") is None:
         pytest.skip("this test embeds, which needs the embed extra")
+    from embed.encoders.torchvision_shim import import_open_clip
     from tests.tiny_encoder import write_tiny_encoder
 
-    return write_tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+    factory = import_open_clip().factory
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(factory, "SimpleTokenizer", cache(factory.SimpleTokenizer))
+        yield write_tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
 
 
 @pytest.fixture(scope="session")
