@@ -147,10 +147,11 @@ def processes() -> "ForkServerContext":
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_waiting_for_disks() -> Iterator[None]:
-    """What has been written need not outlive a power cut here, and a busy disk takes its time to promise that."""
+def _gentle_to_disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing here need outlive a power cut, which a busy disk takes its time to promise; torch's folder goes too."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda _descriptor: None)
+        patched.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("torchinductor")))
         yield
 
 
