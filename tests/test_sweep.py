@@ -132,7 +132,7 @@ def test_a_sweep_is_a_count_at_every_threshold(given_scores: tuple[Axis, list[fl
 
 
 @given(swept(), swept(), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_grid_is_a_count_at_every_pair(
     database: duckdb.DuckDBPyConnection,
     one: tuple[Axis, list[float]],
@@ -161,7 +161,7 @@ def thinned(axis: Axis) -> Axis:
 
 
 @given(swept(), st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_groups_sum_to_the_whole(
     database: duckdb.DuckDBPyConnection, given_scores: tuple[Axis, list[float]], data: st.DataObject
 ) -> None:
