@@ -18,7 +18,7 @@ demo: .venv/.ready ## The whole road on 1,000 drawn scenes, from a local bucket 
 	$(BIN)/clipsieve demo
 
 test: .venv/.ready ## Run every test, the slow ones too
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/.ready ## Check style, formatting, the walls between the rooms, and SQL
 	$(BIN)/ruff check

@@ -317,14 +317,20 @@ class _FileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
     def __init__(self, client: "S3Client", request_payer: dict[str, Any]) -> None:
         super().__init__()
         self.client, self.request_payer = client, request_payer
+        self._size_bytes: dict[str, int] = {}
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        bucket, _slash, key = self._strip_protocol(path).partition("/")
+        """Ask S3 once about each file: DuckDB asks several times in every query, and see `modified`."""
+        name = self._strip_protocol(path)
+        if name not in self._size_bytes:
+            self._size_bytes[name] = self._ask_size(*name.split("/", 1))
+        return {"name": name, "size": self._size_bytes[name], "type": "file"}
+
+    def _ask_size(self, bucket: str, key: str) -> int:
         try:
-            head = self.client.head_object(Bucket=bucket, Key=key, **self.request_payer)
+            return self.client.head_object(Bucket=bucket, Key=key, **self.request_payer)["ContentLength"]
         except S3Failure as error:
             raise refused("read", f"s3://{bucket}/{key}", error) from error
-        return {"name": f"{bucket}/{key}", "size": head["ContentLength"], "type": "file"}
 
     def modified(self, _path: str) -> datetime:
         """Return a constant: files of a store never change under their name."""

@@ -11,9 +11,14 @@ def backend() -> S3Backend:
     return state
 
 
-def put(bucket: str, key: str, data: bytes, content_type: str = "image/jpeg") -> None:
+def put(
+    bucket: str, key: str, data: bytes, content_type: str = "image/jpeg", tags: dict[str, str] | None = None
+) -> None:
     """Write an object."""
-    backend().put_object(bucket, key, data).set_metadata({"Content-Type": content_type})
+    written = backend().put_object(bucket, key, data)
+    written.set_metadata({"Content-Type": content_type})
+    if tags:
+        backend().put_object_tagging(written, tags)
 
 
 def contents(bucket: str, prefix: str = "") -> dict[str, bytes]:
@@ -33,5 +38,9 @@ def _version(one: FakeKey | FakeDeleteMarker) -> tuple[str, str | None]:
 
 
 def empty(bucket: str) -> None:
-    """Forget everything that a bucket holds."""
-    backend().get_bucket(bucket).keys.clear()
+    """Forget everything that a bucket holds, every version of it."""
+    keys = backend().get_bucket(bucket).keys
+    for one in (one for key in keys for one in keys.getlist(key)):
+        if isinstance(one, FakeKey):
+            one.dispose()
+    keys.clear()

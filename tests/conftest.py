@@ -1,8 +1,10 @@
 """What every test may use: two real S3 servers, a fresh bucket and the shared data; no test meets a real account."""
 
+import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
     from tests.servers import S3Server
     from tests.servers.moto_server import MotoServer
 
@@ -66,13 +70,13 @@ def bucket(s3: "S3Server") -> Iterator[str]:
     client.create_bucket(Bucket=name)
     yield name
     s3.reset()
+    if s3.name == "moto":
+        from tests import buckets
+
+        buckets.empty(name)
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
         for found in page.get("Contents", []):
             client.delete_object(Bucket=name, Key=found["Key"])
-    if s3.name == "moto":
-        for versions in client.get_paginator("list_object_versions").paginate(Bucket=name):
-            for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
-                client.delete_object(Bucket=name, Key=version["Key"], VersionId=version["VersionId"])
     client.delete_bucket(Bucket=name)
 
 
@@ -85,13 +89,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a real, tiny open_clip model: `local-dir:{tiny_encoder}`. Read-only by convention."""
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a real, tiny open_clip model: `local-dir:{tiny_encoder}`. Read-only by convention.
+
+    Of all that loading it takes, half is reading CLIP's vocabulary, so the tokenizer is made once.
+    """
     if find_spec("open_clip") is None:
         pytest.skip("this test embeds, which needs the embed extra")
+    from embed.encoders.torchvision_shim import import_open_clip
     from tests.tiny_encoder import write_tiny_encoder
 
-    return write_tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+    factory = import_open_clip().factory
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(factory, "SimpleTokenizer", cache(factory.SimpleTokenizer))
+        yield write_tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +131,28 @@ def embedded_store(tiny_encoder: Path, photos: Path, tmp_path_factory: pytest.Te
         options=options,
     )
     return place
+
+
+@pytest.fixture(scope="session")
+def processes() -> "ForkServerContext":
+    """Starts processes that have loaded already what takes seconds, from one that has no threads yet.
+
+    Its server is one for all tests of this process, and what it loads is decided by whoever starts it first.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.torch_loaded", "tests.embedding", "tests.commands", "embed.start", "embed.detect.run"]
+    )
+    return context
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gentle_to_disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing here need outlive a power cut, which a busy disk takes its time to promise; torch's folder goes too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _descriptor: None)
+        patched.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("torchinductor")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -622,6 +622,12 @@ def large_bucket(bucket: str) -> Iterator[str]:
     buckets.empty(bucket)
 
 
+@pytest.fixture
+def _own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed process leaves among the temporary files goes with the test."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
 def _command(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "clipsieve", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -649,6 +655,7 @@ KILLS = 10 if OBJECTS >= 500 else 3
 @only_moto
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("_own_scratch")
 def test_killed_at_random_moments(s3: MotoServer, client: "S3Client", large_bucket: str, tmp_path: Path) -> None:
     """Killed again and again while the service fails at times and the source has changed, it ends with the truth.
 

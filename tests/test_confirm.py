@@ -1,15 +1,13 @@
 """A second look by a local detector: at the uncertain band alone, once, with every image accounted for."""
 
 import json
-import multiprocessing
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from embed.detect.owl import MAX_BOXES, MIN_BOX_CONFIDENCE, Owl
 from embed.detect.questions import Question, questions
 from embed.detect.reading import Reader, wanted
 from embed.detect.run import ALL_FAILED
+from embed.encoders.torchvision_shim import import_transformers
 from embed.sources import ReadFailed
 from store.errors import NotScored, SourceError, UsageError, WeightsUnavailable
 from store.records import ErrorCode, SourceObject
@@ -356,13 +355,11 @@ def _look(store: Path, detector: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_and_run_again(store: Path, detector: Path) -> None:
+def test_killed_and_run_again(store: Path, detector: Path, processes: ForkServerContext) -> None:
     """Killed between parts, a second look goes on with the images that stand in no part yet."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.confirming", "tests.torch_loaded", "embed.detect.run"])
     parts = 0
     for _ in range(3):
-        job = context.Process(target=_look, args=(store, detector))
+        job = processes.Process(target=_look, args=(store, detector))
         job.start()
         while len(shelf(store).parts("measurements")) <= parts and job.exitcode is None:
             job.join(0.001)
@@ -481,16 +478,14 @@ def test_weights_of_another_model(store: Path, detectors: Callable[..., Path], t
         planned(store, "owlv2", weights=str(broken))
 
 
-def test_without_transformers(store: Path) -> None:
+def test_without_transformers(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where transformers is not installed, one sentence names the extra."""
-    code = (
-        "import sys; sys.modules['transformers'] = None\nimport clipsieve\n"
-        f"clipsieve.main(['confirm', {str(store)!r}, 'people', '--between', '0.3', '0.6', '--with', 'owlv2'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env={**os.environ})
-    assert done.returncode == 2
-    assert "transformers is not installed" in done.stderr
-    assert "pip install 'clipsieve[detect]'" in done.stderr
+    import_transformers.cache_clear()  # it remembers what it has imported
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    asked = typed("confirm", str(store), "people", "--between", "0.3", "0.6", "--with", "owlv2")
+    assert asked.exit_code == 2
+    assert "transformers is not installed" in asked.stderr
+    assert "pip install 'clipsieve[detect]'" in asked.stderr
 
 
 def test_what_a_concept_suggests() -> None:

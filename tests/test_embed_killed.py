@@ -1,7 +1,6 @@
 """Stopped at any moment, a job has done what is in its parts, and the next one does the rest."""
 
 import contextlib
-import multiprocessing
 import os
 import random
 import signal
@@ -25,14 +24,6 @@ from tests.stores import files_of
 pytestmark = pytest.mark.slow
 
 KILLS = 10
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Starts processes that have torch loaded already, from one that has no threads yet."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.embedding", "tests.torch_loaded", "embed.start"])
-    return context
 
 
 def _embed_in_small_parts(source: Path, store: Path, encoder: Path) -> None:

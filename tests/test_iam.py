@@ -18,6 +18,7 @@ from embed.job import REFUSED_AT_FIRST
 from query.deliver.apply.copies import ApplyOptions
 from store.copies import CopyOptions
 from store.s3 import missing_permission, refused
+from tests import buckets
 from tests.embedding import command, embed, retry_at_once
 from tests.servers.moto_server import MotoServer
 from tests.servers.policy import Policy
@@ -66,18 +67,15 @@ class World:
 
     def fill(self, place: str, files: Mapping[str, bytes]) -> None:
         """Let a place hold these files and nothing else."""
-        client, bucket = self.s3.client(), NAMES[f"{place}-BUCKET"]
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            for item in page.get("Contents", []):
-                client.delete_object(Bucket=bucket, Key=item["Key"])
+        bucket, prefix = NAMES[f"{place}-BUCKET"], NAMES[f"{place}-PREFIX"]
+        buckets.empty(bucket)
         for name, data in files.items():
-            key = f"{NAMES[f'{place}-PREFIX']}/{name}"
-            client.put_object(Bucket=bucket, Key=key, Body=data, Tagging="licence=free")
+            buckets.put(bucket, f"{prefix}/{name}", data, tags={"licence": "free"})
 
     def renew(self) -> None:
         """Let the source be as it was, every other place be empty, and nothing be forbidden."""
         self.s3.reset()
-        if self.s3.client().list_objects_v2(Bucket=NAMES["SOURCE-BUCKET"])["KeyCount"] != IMAGES:
+        if len(buckets.contents(NAMES["SOURCE-BUCKET"])) != IMAGES:
             self.fill("SOURCE", {f"{number}": _image(number) for number in range(IMAGES)})
         for place in ("STORE", "RUNS", "DESTINATION", "VERSIONED"):
             self.fill(place, {})
@@ -95,11 +93,8 @@ def _world(moto_s3: MotoServer, tiny_encoder: Path, tmp_path_factory: pytest.Tem
         yield world
     moto_s3.reset()
     for place in PLACES:
-        bucket = NAMES[f"{place}-BUCKET"]
-        found = client.list_object_versions(Bucket=bucket)
-        for one in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
-            client.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
-        client.delete_bucket(Bucket=bucket)
+        buckets.empty(NAMES[f"{place}-BUCKET"])
+        client.delete_bucket(Bucket=NAMES[f"{place}-BUCKET"])
 
 
 def _image(number: int) -> bytes:

@@ -1,12 +1,15 @@
 """`apply --in-place`: a folder's pruned images move aside with the manifests and archives that name them, and back."""
 
+import itertools
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -433,35 +436,44 @@ def test_a_value_that_no_list_holds(tmp_path: Path) -> None:
 
 # Killed at random moments.
 
-_STOPS = """
-import os, sys
-import query.deliver.apply.in_place.tree as tree
-from pathlib import Path
-left = int(sys.argv.pop(1))
-def counted(function):
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), 9)
-        return function(*args, **kwargs)
-    return call
-Path.rename, Path.replace, Path.unlink, Path.mkdir = map(counted, (Path.rename, Path.replace, Path.unlink, Path.mkdir))
-os.link = counted(os.link)
-import clipsieve
-clipsieve.main()
-"""
+
+def _stop_after(steps: int, words: tuple[str, ...], scratch: Path) -> None:
+    """Run a command in this process, which is killed at its step of that number."""
+    tempfile.tempdir = str(scratch)  # what a killed process leaves there goes with the test
+    left = itertools.count(steps - 1, -1)
+
+    def counted(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            if next(left) < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("rename", "replace", "unlink", "mkdir"):
+        setattr(Path, name, counted(getattr(Path, name)))
+    os.link = counted(os.link)  # type: ignore[assignment]
+    sys.exit(typed(*words).exit_code)
 
 
-def _killed_after(steps: int, *words: str) -> int:
-    """Run a command that is killed at its step of that number; return its exit code."""
-    job = subprocess.run([sys.executable, "-c", _STOPS, str(steps), *words], capture_output=True, check=False)
-    return job.returncode
+@pytest.fixture
+def killed_after(tmp_path: Path, processes: ForkServerContext) -> Callable[..., int | None]:
+    """Run a command in a process that is killed at its step of that number; return its exit code."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def run(steps: int, *words: str) -> int | None:
+        job = processes.Process(target=_stop_after, args=(steps, words, scratch))
+        job.start()
+        job.join()
+        return job.exitcode
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_in_the_middle(tmp_path: Path) -> None:
+def test_killed_in_the_middle(tmp_path: Path, killed_after: Callable[..., int | None]) -> None:
     """Killed again and again between any two changes to the disk, it goes on, or goes back.
 
     At each of these moments no manifest names a missing file.
@@ -473,21 +485,21 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
     apply, undo = ("apply", str(run), "--in-place", "--yes"), ("undo", str(run), "--yes")
     steps = 3 * groups
 
-    assert _killed_after(dice.randrange(5, steps), *apply) == -signal.SIGKILL
+    assert killed_after(dice.randrange(5, steps), *apply) == -signal.SIGKILL
     assert dangling(tree.root) == []
-    assert _killed_after(dice.randrange(2, steps // 3), *undo) in {-signal.SIGKILL, 0}
+    assert killed_after(dice.randrange(2, steps // 3), *undo) in {-signal.SIGKILL, 0}
     assert dangling(tree.root) == []
     assert typed(*undo).exit_code == 0
     assert tree_hash(tree.root) == before
 
     for _ in range(kills):
-        if _killed_after(dice.randrange(3, steps), *apply) == 0:
+        if killed_after(dice.randrange(3, steps), *apply) == 0:
             break
         assert dangling(tree.root) == []
     assert typed(*apply).exit_code == 0
     check_applied(tree)
     for _ in range(kills):
-        if _killed_after(dice.randrange(3, steps), *undo) == 0:
+        if killed_after(dice.randrange(3, steps), *undo) == 0:
             break
         assert dangling(tree.root) == []
     typed(*undo)

@@ -18,6 +18,7 @@ from store.location import LEFTOVER_AGE_S, FolderLocation, Location
 from store.parts import parquet_bytes, read_part
 from store.s3 import S3Options
 from tests.servers import S3Server
+from tests.servers.moto_server import MotoServer
 from tests.stores import files_of
 
 
@@ -95,6 +96,18 @@ def test_random_access(location: Location) -> None:
         location.attach(connection)
         rows = connection.read_parquet([location.duckdb_path("p/t.parquet")])
         assert rows.sum("x").fetchall() == [(sum(range(50_000)),)]
+
+
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_a_file_is_asked_about_once(s3: MotoServer, bucket: str) -> None:
+    """However many queries a connection answers, S3 is asked once how large a file is: its files never change."""
+    location = locate(f"s3://{bucket}/p", S3Options())
+    location.write("t.parquet", parquet_bytes(pa.table({"x": range(9)})))
+    with duckdb.connect() as connection:
+        location.attach(connection)
+        for _ in range(2):
+            assert connection.read_parquet([location.duckdb_path("t.parquet")]).sum("x").fetchall() == [(36,)]
+    assert [request.path for request in s3.requests if request.method == "HEAD"] == [f"/{bucket}/p/t.parquet"]
 
 
 def test_missing_file(location: Location) -> None:

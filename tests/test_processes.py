@@ -6,7 +6,9 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from embed.request import EmbedRequest, JobOptions, Started, Summary
 from store.errors import ClipsieveError, SourceError, UsageError
 from store.shards import Shard
 from tests.embedding import all_rows, embed, embed_command, outcomes, shelf
+from tests.forked import Forked, forking
 from tests.pictures import picture_bytes
 from tests.stores import listed
 
@@ -89,24 +92,24 @@ def test_processes_of_one_machine(album: Path, tmp_path: Path, tiny_encoder: Pat
     assert all_rows(tmp_path / "store") == all_rows(tmp_path / "one")
 
 
-@pytest.mark.slow  # as above
-def test_process_that_dies(album: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def started(processes: ForkServerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Forked]:
+    """The processes of the supervisor, as it starts them, but with torch loaded already."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a killed process may leave something
+    started: list[Forked] = []
+    popen = forking(processes, started)
+    monkeypatch.setattr(supervisor, "subprocess", SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE))
+    return started
+
+
+def test_process_that_dies(album: Path, tmp_path: Path, tiny_encoder: Path, started: list[Forked]) -> None:
     """Where one process is killed the others finish, the error says whose share is left, and a second run ends it."""
     request = EmbedRequest(
         str(album), str(tmp_path / "store"), f"local-dir:{tiny_encoder}", device="cpu", precision="fp32"
     )
-    started: list[subprocess.Popen[bytes]] = []
-    real = subprocess.Popen
-
-    def remembered(*words: object, **options: object) -> "subprocess.Popen[bytes]":
-        started.append(real(*words, **options))  # type: ignore[call-overload]
-        return started[-1]
-
-    monkeypatch.setattr(subprocess, "Popen", remembered)
 
     def kill_one(_: Started) -> object:
-        monkeypatch.undo()
-        os.kill(started[1].pid, signal.SIGKILL)
+        started[1].kill()
         return lambda: None
 
     with pytest.raises(ClipsieveError, match=r"process of share 2/2 ended without a word \(exit status -9\)"):
@@ -116,8 +119,7 @@ def test_process_that_dies(album: Path, tmp_path: Path, tiny_encoder: Path, monk
     assert sorted(outcomes(tmp_path / "store").values()) == ["embedded"] * 12 + ["not_an_image"]
 
 
-@pytest.mark.slow  # as above
-def test_stop_reaches_every_process(album: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+def test_stop_reaches_every_process(album: Path, tmp_path: Path, tiny_encoder: Path, started: list[Forked]) -> None:
     """SIGTERM lets every process finish the part in hand, and nothing is half-written."""
     request = EmbedRequest(str(album), str(tmp_path / "store"), f"local-dir:{tiny_encoder}", device="cpu")
 
@@ -127,6 +129,7 @@ def test_stop_reaches_every_process(album: Path, tmp_path: Path, tiny_encoder: P
 
     summary = supervisor.run_all(request, 2, (), stop)
     assert summary.stopped
+    assert {process.returncode for process in started} <= {0, -signal.SIGTERM}
     assert summary.embedded + summary.not_images <= 13
     assert set(outcomes(tmp_path / "store").values()) <= {"embedded", "not_an_image", "pending"}
 

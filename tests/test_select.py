@@ -380,15 +380,15 @@ survivors_below = 5
 
 
 def test_more_rules_than_bits(store: EncoderStore) -> None:
-    """A hundred rules are counted as three are."""
-    rules = [f"people >= {k / 100}" for k in range(100, 0, -1)]
+    """Sixty-six rules, more than an integer has bits, are counted as three are."""
+    rules = [f"people >= {k / 66}" for k in range(66, 0, -1)]
     found = ask(store).select(remove=rules, nearest=0)
     assert found.removed == 11
     assert sum(row["decides"] for row in found.rules.to_pylist()) == 11
     assert [row["holds_for"] for row in found.rules.to_pylist()] == [
-        sum(np.float32(k / 12) >= np.float32(t / 100) for k in range(12)) for t in range(100, 0, -1)
+        sum(np.float32(k / 12) >= np.float32(t / 66) for k in range(12)) for t in range(66, 0, -1)
     ]
-    assert found.overlaps.num_rows == 91 * 90 / 2  # 0.91 and below hold for some image
+    assert found.overlaps.num_rows == 60 * 59 / 2  # 60/66 and below hold for some image
 
 
 # diff

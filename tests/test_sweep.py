@@ -132,7 +132,7 @@ def test_a_sweep_is_a_count_at_every_threshold(given_scores: tuple[Axis, list[fl
 
 
 @given(swept(), swept(), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_grid_is_a_count_at_every_pair(
     database: duckdb.DuckDBPyConnection,
     one: tuple[Axis, list[float]],
@@ -161,7 +161,7 @@ def thinned(axis: Axis) -> Axis:
 
 
 @given(swept(), st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_groups_sum_to_the_whole(
     database: duckdb.DuckDBPyConnection, given_scores: tuple[Axis, list[float]], data: st.DataObject
 ) -> None:
@@ -224,13 +224,14 @@ def test_a_sweep_says_what_a_policy_removes(
     store: EncoderStore, tmp_path: Path, words: dict[str, Any], rule: str
 ) -> None:
     """At some thresholds all over the range, `select` and the manifests of the rule count what the sweep has said."""
-    table = ask(store).sweep(steps=8, **words)
+    session = ask(store)
+    table = session.sweep(steps=8, **words)
     thresholds = [name for name in table.column_names if name.endswith("threshold")]
     chosen = table.to_pylist()[1::2] if len(thresholds) == 1 else table.to_pylist()[5:70:17]
     for k, row in enumerate(chosen):
         text = rule.format(*(row[name] for name in thresholds))
-        run = ask(store).export(str(tmp_path / f"run{k}"), remove=[text])
-        assert ask(store).select(remove=[text]).removed == run.removed == row["removed"], text
+        run = session.export(str(tmp_path / f"run{k}"), remove=[text])
+        assert session.select(remove=[text]).removed == run.removed == row["removed"], text
     assert len({row["removed"] for row in chosen}) > 2
 
 

@@ -77,10 +77,11 @@ def test_a_sweep_counts_what_a_rule_removes(scores: list[float]) -> None:
     """For all 101 thresholds the sweep, the SQL of a rule and float32 arithmetic count the same, equality included."""
     with TemporaryDirectory() as folder:
         store = scored_store(Path(folder), scores)
-        steps = ask(store).sweep("people").to_pylist()
+        session = ask(store)
+        steps = session.sweep("people").to_pylist()
         # As `export` writes a rule, the threshold as it is typed: with two digits.
         rules = ", ".join(f"count(*) filter (people >= {t:.2f})" for t in STEPS)
-        (by_rule,) = ask(store).sql(f"select [{rules}] as removed from scores").to_pylist()  # noqa: S608
+        (by_rule,) = session.sql(f"select [{rules}] as removed from scores").to_pylist()  # noqa: S608
     exact = np.array(scores, np.float32)
     assert [step["threshold"] for step in steps] == [float(t) for t in ON_STEPS]
     assert [step["removed"] for step in steps] == by_rule["removed"]
@@ -96,8 +97,9 @@ def test_threshold_up_means_removed_down(scores: list[float], one: float, other:
     low, high = sorted((one, other))
     with TemporaryDirectory() as folder:
         store = scored_store(Path(folder, "store"), scores)
-        sweep = {f"{s['threshold']:.2f}": s["removed"] for s in ask(store).sweep("people").to_pylist()}
-        runs = [ask(store).export(f"{folder}/run{k}", remove=[f"people >= {t}"]) for k, t in enumerate((low, high))]
+        session = ask(store)
+        sweep = {f"{s['threshold']:.2f}": s["removed"] for s in session.sweep("people").to_pylist()}
+        runs = [session.export(f"{folder}/run{k}", remove=[f"people >= {t}"]) for k, t in enumerate((low, high))]
         removed = [removed_keys(run.place, "removed.csv") for run in runs]
     assert removed[1] <= removed[0]
     assert [len(found) for found in removed] == [sweep[f"{low:.2f}"], sweep[f"{high:.2f}"]]

@@ -91,7 +91,7 @@ def kind_of(database: duckdb.DuckDBPyConnection, name: str) -> str:
 
 
 @given(reads)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_of_each_image_the_best_row_counts(database: duckdb.DuckDBPyConnection, rows: list[Read]) -> None:
     """What did not fail counts before what did, then the later row, then the later run; a run's rows stay together."""
     text, number = pa.string(), pa.int64()
@@ -110,7 +110,7 @@ def test_of_each_image_the_best_row_counts(database: duckdb.DuckDBPyConnection, 
 
 
 @given(listings)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_the_newest_listing_that_covers_an_object_decides(
     database: duckdb.DuckDBPyConnection, by_source: dict[str, tuple[int, set[str]]]
 ) -> None:

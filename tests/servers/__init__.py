@@ -14,15 +14,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+# Each test has a boto3 session of its own, for its own credentials. What botocore ships is the same for all of them,
+# and reading it takes five times as long as everything else that makes a client.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+
 @functools.cache
 def _session() -> boto3.session.Session:
-    """One for all: it keeps the parsed description of S3, without which each client costs a tenth of a second."""
+    """One for all clients of the tests themselves: they name their credentials."""
     return boto3.session.Session()
 
 
