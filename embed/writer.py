@@ -7,6 +7,7 @@ from threading import Event
 from types import TracebackType
 from typing import Self
 
+from embed.freed import give_back_freed_memory
 from embed.patience import OUTAGE_S, patiently
 from embed.progress import Tally
 from store.errors import NotNow
@@ -87,6 +88,8 @@ class PartWriter:
     def _write(self, name: str, rows: list[ImageRow]) -> None:
         with self._tally.stage("write"):
             patiently(lambda: self._try(name, rows), self._patience_s, self._hurry)
+            rows.clear()
+            give_back_freed_memory()
 
     def _try(self, name: str, rows: list[ImageRow]) -> None:
         try:
