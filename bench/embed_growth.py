@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import clipsieve
+from bench.machine import apart
 from embed.request import EmbedRequest, JobOptions, Started
 from tests.pictures import picture_bytes
 from tests.tiny_encoder import write_tiny_encoder
@@ -16,7 +17,7 @@ def run(images: int, folder: Path) -> None:
     """Embed so many files and print the job's memory, and its decoders', at every twentieth of the way."""
     album = folder / "album"
     _write(album, images)
-    encoder = write_tiny_encoder(folder / "tiny")
+    encoder = apart(write_tiny_encoder, folder / "tiny")
     taken: list[tuple[int, float, float]] = []
 
     def on_start(started: Started) -> Callable[[], None]:

@@ -6,24 +6,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import boto3
 import numpy as np
 from PIL import Image
 
 import clipsieve
+from bench.machine import apart
 from embed.decoders.decoding import close_idle
 from embed.encoders import Towers
 from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
 from tests.tiny_encoder import write_tiny_encoder
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 LOOP_IMAGES = 100
 """The loop takes as long for each: so many tell its rate."""
@@ -31,10 +25,10 @@ LOOP_IMAGES = 100
 
 def plain_loop(bucket: str, source: str, folder: Path, rounds: int) -> None:
     """Print the rate of the plain loop, and of the job on the same objects with the same small model, in turn."""
-    encoder = _apart(write_tiny_encoder, folder / "tiny")
+    encoder = apart(write_tiny_encoder, folder / "tiny")
     ratios = []
     for k in range(rounds):
-        loop = _apart(_loop_rate, bucket, encoder)
+        loop = apart(_loop_rate, bucket, encoder)
         began = os.times()
         summary = clipsieve.embed(
             source, store=str(folder / f"store-{k}"), encoder=f"local-dir:{encoder}", device="cpu"
@@ -50,12 +44,6 @@ def plain_loop(bucket: str, source: str, folder: Path, rounds: int) -> None:
             flush=True,
         )
     print(f"job over plain loop     {statistics.median(ratios):8.1f} times, the median of {rounds} rounds")
-
-
-def _apart(function: Callable[P, T], *given: P.args, **words: P.kwargs) -> T:
-    """Return what a function answers in a process of its own: the job is the one that loads torch here."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *given, **words).result()
 
 
 def _loop_rate(bucket: str, encoder: Path) -> float:

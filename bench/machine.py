@@ -1,9 +1,16 @@
-"""What the figures were taken on, and how much memory a process took at most."""
+"""What the figures were taken on, how much memory a process took at most, and what must not happen in it."""
 
 import os
 import platform
 import resource
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def describe() -> str:
@@ -20,6 +27,12 @@ def peak_memory_mb() -> float:
     """Return the most memory that this process has held, in MB."""
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def apart(function: Callable[P, T], *given: P.args, **words: P.kwargs) -> T:
+    """Return what a function answers in a process of its own: what it loads, torch for one, is not loaded here."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *given, **words).result()
 
 
 def _lines(path: str) -> list[str]:
