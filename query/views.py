@@ -60,8 +60,12 @@ def create_views(connection: duckdb.DuckDBPyConnection, store: EncoderStore, sco
     """Create the views on a connection; `scored` is the score set to show, None where there are no scores."""
     for view, rows in rows_of(store, scored).items():
         _create_rows(connection, store, view, rows)
-    for name in ("superseded", "covered", "relisted"):
-        _create_replaced(connection, name)
+    _create_replaced(connection, "superseded")
+    for name in ("covered", "relisted"):
+        if len(store.newest_listings()) > 1:
+            _create_replaced(connection, name)
+        else:  # no other one covers a single listing, or names its objects again
+            connection.execute(load(f"views/no_{name}"))
     lists = min(len(store.parts("metadata")), 2)
     for name in VIEWS:
         one = {"metadata": ("no_metadata", "one_metadata", "metadata")[lists]}.get(name, name)
