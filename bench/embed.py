@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,11 @@ def _rounds(rounds: int, photos: list[Path], towers: Towers, job: Callable[[str]
         line = f"round {k + 1:<4}{alone.line()}"
         for kind, store in (("disk", folder / f"store-{k}"), ("S3", f"s3://{BUCKET}-store/store-{k}")):
             summary = job(str(store))
-            # Loading the model and encoding prompts happens once per job, whatever its size.
-            rate = summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
+            rate = embed_peers.rate(summary)
             shares[kind].append(rate * alone.floor)
             line += f"{rate:10,.1f} = {shares[kind][-1]:.2f} of it"
         print(line, flush=True)
-    busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
-    print(f"busy in the last job    {busy}")
+    print(f"busy in the last job    {embed_peers.busy(summary)}")
     for kind, found in shares.items():
         print(f"job to {kind:17}{statistics.median(found):8.2f} of the floor, the median of {rounds} rounds")
 
@@ -173,7 +171,7 @@ def _fetching_alone() -> float:
 
 def _job(store: str, encoder: str | None, device: str, options: JobOptions) -> Summary:
     words = {"encoder": encoder or "ViT-B-32", "random_weights": encoder is None, "device": device}
-    return clipsieve.embed(SOURCE, store=store, options=replace(options), **words)
+    return clipsieve.embed(SOURCE, store=store, options=options, **words)
 
 
 def _photos(folder: Path, limit: int) -> list[Path]:

@@ -17,10 +17,21 @@ from bench.machine import apart
 from embed.decoders.decoding import close_idle
 from embed.encoders import Towers
 from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
+from embed.request import Summary
 from tests.tiny_encoder import write_tiny_encoder
 
 LOOP_IMAGES = 100
 """The loop takes as long for each: so many tell its rate."""
+
+
+def rate(summary: Summary) -> float:
+    """Return images per second; loading the model and encoding prompts happens once per job, whatever its size."""
+    return summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
+
+
+def busy(summary: Summary) -> str:
+    """Return how busy each stage was."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
 
 
 def plain_loop(bucket: str, source: str, folder: Path, rounds: int) -> None:
@@ -35,12 +46,10 @@ def plain_loop(bucket: str, source: str, folder: Path, rounds: int) -> None:
         )
         close_idle()  # which makes their time ours
         worked = sum(now - then for now, then in zip(os.times()[:4], began[:4], strict=True))
-        rate = summary.embedded / (summary.seconds - summary.stage_seconds.get("prompts", 0.0))
-        ratios.append(rate / loop)
-        busy = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+        ratios.append(rate(summary) / loop)
         print(
-            f"round {k + 1:<4} plain loop {loop:6,.1f} images/s, job {rate:8,.1f} = {ratios[-1]:.1f} times; "
-            f"{1000 * worked / summary.embedded:.1f} ms of CPU per image without the server's; busy: {busy}",
+            f"round {k + 1:<4} plain loop {loop:6,.1f} images/s, job {rate(summary):8,.1f} = {ratios[-1]:.1f} times; "
+            f"{1000 * worked / summary.embedded:.1f} ms of CPU per image without the server's; busy: {busy(summary)}",
             flush=True,
         )
     print(f"job over plain loop     {statistics.median(ratios):8.1f} times, the median of {rounds} rounds")

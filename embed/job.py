@@ -10,7 +10,6 @@
 Stopped at any moment, what is in parts is done and everything else is done by the next run.
 """
 
-import os
 import queue
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from embed.request import JobOptions, Summary
 from embed.silence import native_output_silenced
 from embed.sources import Source
 from embed.writer import PartWriter
+from store.cores import cores
 from store.errors import SourceError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, new_run_id
@@ -217,7 +217,6 @@ class _Flow:
 def _decoding(job: Job, memory: Memory) -> Decoding:
     """Return the decoders that the options ask for; threads where only torch can tell how a picture is made small."""
     options, image = job.options, job.towers.image
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     height, width = image.input_shape[1:]
     settings = Settings(
         geometry=image.geometry or Geometry(height, width),
@@ -226,8 +225,8 @@ def _decoding(job: Job, memory: Memory) -> Decoding:
         timeout_s=options.decode_timeout_s,
     )
     if options.decoders == 0 or image.geometry is None:
-        return Threads(cores, settings, memory, image.prepare)
-    return Processes(options.decoders or cores, settings, memory)
+        return Threads(cores(), settings, memory, image.prepare)
+    return Processes(options.decoders or cores(), settings, memory)
 
 
 def refuse_empty(source: Source, listed: int) -> None:

@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from query.duplicates.sets import shown_neighbors
+from query.rules.policies.condition import quoted
 from query.scoring.score_sets import ScoreSet
 from sql import load, names
 from store.layout import EncoderStore
@@ -58,19 +59,20 @@ def rows_of(store: EncoderStore, scored: ScoreSet | None) -> dict[str, Rows]:
 
 def create_views(connection: duckdb.DuckDBPyConnection, store: EncoderStore, scored: ScoreSet | None) -> None:
     """Create the views on a connection; `scored` is the score set to show, None where there are no scores."""
-    for view, rows in rows_of(store, scored).items():
+    sources = rows_of(store, scored)
+    for view, rows in sources.items():
         _create_rows(connection, store, view, rows)
+    listings, lists = (len(sources[name].files) for name in ("listing_rows", "metadata_rows"))
     _create_replaced(connection, "superseded")
     for name in ("covered", "relisted"):
-        if len(store.newest_listings()) > 1:
+        if listings > 1:
             _create_replaced(connection, name)
         else:  # no other one covers a single listing, or names its objects again
             connection.execute(load(f"views/no_{name}"))
-    lists = min(len(store.parts("metadata")), 2)
+    cheapest = {"metadata": ("no_metadata", "one_metadata", "metadata")[min(lists, 2)]}
     for name in VIEWS:
-        one = {"metadata": ("no_metadata", "one_metadata", "metadata")[lists]}.get(name, name)
-        connection.execute(load(f"views/{one}"))
-    connection.execute(load("views/measured" if store.parts("measurements") else "views/no_measured"))
+        connection.execute(load(f"views/{cheapest.get(name, name)}"))
+    connection.execute(load("views/measured" if sources["measurement_rows"].files else "views/no_measured"))
     create_list_columns(connection)
     for name in names("macros"):
         connection.execute(load(name))
@@ -124,12 +126,8 @@ def create_list_columns(connection: duckdb.DuckDBPyConnection) -> None:
         for name in connection.table("metadata").columns
         if name.lower() not in ours
     }
-    shown = ["image_id", *(f"{_identifier(name)} as {_identifier(said)}" for name, said in columns.items())]
+    shown = ["image_id", *(f"{quoted(name)} as {quoted(said)}" for name, said in columns.items())]
     connection.execute(f"create view list_columns as select {', '.join(shown)} from metadata")  # noqa: S608  # quoted
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def create_empty(connection: duckdb.DuckDBPyConnection, view: str, schema: pa.Schema) -> None:

@@ -19,6 +19,7 @@ from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
 from embed.stopping import stopped_by_signals
 from store import errors
+from store.cores import cores
 from store.encoder import Encoder
 from store.errors import ClipsieveError
 from store.shards import Shard
@@ -238,16 +239,15 @@ def _devices(device: str, count: int) -> list[dict[str, str]]:
 
 def _cores(count: int) -> int:
     """Return how many cores each child may count as its own: all of them together use each once."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // count)
+    return max(1, cores() // count)
 
 
-def _environment(cores: int) -> dict[str, str]:
+def _environment(threads: int) -> dict[str, str]:
     """Return what lets a child find this project, and use no more threads than its cores."""
     here = str(Path(__file__).resolve().parents[2])
     found = os.environ.get("PYTHONPATH")
     path = here if not found else os.pathsep.join([here, found])
-    return {"PYTHONPATH": path, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cores))}
+    return {"PYTHONPATH": path, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
 
 
 def _raised(said: Mapping[str, str]) -> ClipsieveError:

@@ -116,8 +116,16 @@ class S3Source:
         Raise SourceError where the fault is not the object's.
         """
         where = {"Bucket": self._bucket, "Key": named.key, **self._payer}
-        said: Any = self._asked("read", named.uri, lambda client: client.head_object(**where))
-        if said is None:
+
+        def head(client: "S3Client") -> Any:  # noqa: ANN401  # boto3's answer, or none
+            try:
+                return client.head_object(**where)
+            except S3Failure as error:
+                if error_code(error) in _OBJECT_AT_FAULT:
+                    return None
+                raise
+
+        if (said := self._asked("read", named.uri, head)) is None:
             return None
         etag = said["ETag"].strip('"')
         return SourceObject(
@@ -132,14 +140,12 @@ class S3Source:
         )
 
     def _asked(self, verb: str, uri: str, ask: Callable[["S3Client"], Any]) -> Any:  # noqa: ANN401  # boto3's answer
-        """Return what S3 answers, None where it has no such object for us; raise SourceError where it stays away."""
+        """Return what S3 answers; raise SourceError where it refuses, or stays away."""
 
         def once() -> Any:  # noqa: ANN401  # as above
             try:
                 return ask(self._client if self._again is at_once else self._reader)
             except S3Failure as error:
-                if verb == "read" and error_code(error) in _OBJECT_AT_FAULT:
-                    return None
                 raise refused(verb, uri, error) from error
 
         try:

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from query.duplicates.neighbors.compare import Comparison, Pairs, Tile
-from query.duplicates.neighbors.libraries import cores, load_faiss
+from query.duplicates.neighbors.libraries import load_faiss
 from query.duplicates.neighbors.rows import Index, Rows, Single, Spool
+from store.cores import cores
 
 STRIPES = 64
 """The cells are worked through in so many stripes, each of which becomes one file."""

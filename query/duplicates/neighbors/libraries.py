@@ -1,7 +1,6 @@
 """FAISS, imported late and never beside torch, and numerical libraries held to one thread for each thread of ours."""
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from store.cores import cores
 from store.errors import UsageError
 
 
@@ -21,11 +21,6 @@ def load_faiss() -> Any:  # noqa: ANN401  # a module without types
             do="Run `clipsieve neighbors STORE`, which is a process of its own, or restart this one.",
         )
     return importlib.import_module("faiss")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
