@@ -63,11 +63,12 @@ def create_views(connection: duckdb.DuckDBPyConnection, store: EncoderStore, sco
     for view, rows in sources.items():
         _create_rows(connection, store, view, rows)
     listings, lists = (len(sources[name].files) for name in ("listing_rows", "metadata_rows"))
-    _create_replaced(connection, "superseded")
-    for name in ("covered", "relisted"):
-        if listings > 1:
+    ((runs,),) = connection.execute(load("views/runs")).fetchall()
+    # Nothing replaces a row of the only run; no other listing covers a single one, or names its objects again.
+    for name, several in (("superseded", runs > 1), ("covered", listings > 1), ("relisted", listings > 1)):
+        if several:
             _create_replaced(connection, name)
-        else:  # no other one covers a single listing, or names its objects again
+        else:
             connection.execute(load(f"views/no_{name}"))
     cheapest = {"metadata": ("no_metadata", "one_metadata", "metadata")[min(lists, 2)]}
     for name in VIEWS:

@@ -41,6 +41,12 @@ def found(uri: str, source: str, run: str, image_id: int = 1) -> Row:
 
 VIEWS_AND_SCORES = [
     Case(
+        "views/runs",
+        "runs are counted, not rows",
+        {"image_rows": outcomes((1, "r1", "embedded", 0), (2, "r1", "failed", 0), (3, "r2", "embedded", 0))},
+        [{"runs": 2}],
+    ),
+    Case(
         "views/superseded",
         "a row that is alone counts, whatever became of it",
         {"image_rows": outcomes((1, "r1", "embedded", 0), (2, "r1", "failed", 0), (3, "r2", "not_an_image", 0))},

@@ -42,7 +42,8 @@ def graphs(draw: st.DrawFn) -> tuple[int, Pairs]:
 def edges_of(pairs: Pairs) -> Edges:
     """Pairs as the query gives them: in any order."""
     places = np.array([*pairs], np.int32).reshape(-1, 2)
-    return Edges.of(places[:, 0], places[:, 1], np.array([*pairs.values()], np.float32))
+    tiers = places[:, 0].astype(np.int8) % 3
+    return Edges.of(places[:, 0], places[:, 1], np.array([*pairs.values()], np.float32), tiers)
 
 
 def walked(images: int, pairs: Pairs) -> dict[int, tuple[int, float]]:
@@ -66,6 +67,7 @@ def test_the_rule(graph: tuple[int, Pairs]) -> None:
     found = removed(edges_of(pairs), images)
     answers = zip(found.place.tolist(), found.partner.tolist(), found.cosine.tolist(), strict=True)
     assert {place: (partner, round(cosine, 6)) for place, partner, cosine in answers} == walked(images, pairs)
+    assert (found.tier == found.partner % 3).all()  # each pair keeps its own
 
 
 @given(graphs(), st.sampled_from([0.9, 0.95, 1.0]))
@@ -113,7 +115,7 @@ def test_a_chain_is_not_followed() -> None:
 def test_a_long_chain_is_one_walk() -> None:
     """A chain of a million is walked once, not once for each of its links."""
     links = np.arange(1_000_000, dtype=np.int64)
-    edges = Edges(links, links + 1, np.ones(len(links), np.float32))
+    edges = Edges(links, links + 1, np.ones(len(links), np.float32), np.zeros(len(links), np.int8))
     assert removed(edges, len(links) + 1).place.tolist() == list(range(1, len(links) + 1, 2))
     assert not components(edges, len(links) + 1).any()
 
@@ -282,9 +284,9 @@ def test_within_and_across(tmp_path: Path) -> None:
 def test_tiers(tmp_path: Path) -> None:
     """Same bytes, same pixels and near ones are told apart, whatever their embeddings say."""
     rows = [
-        image("a", 900, sha256="1", pixels_sha256="p"),
-        image("b", 800, sha256="1", pixels_sha256="p"),
-        image("c", 700, sha256="2", pixels_sha256="p"),
+        image("a", 900, sha256="1", pixels_sha256="p", size_bytes=3000),
+        image("b", 900, sha256="1", pixels_sha256="p", size_bytes=2000),
+        image("c", 900, sha256="2", pixels_sha256="p", size_bytes=1000),
         image("d", 600, sha256="3", pixels_sha256="q"),
     ]
     session = ask(store_of(tmp_path, rows, {("a", "b"): 1.0, ("a", "c"): 0.996, ("a", "d"): 0.999}))

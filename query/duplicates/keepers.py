@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 Places = npt.NDArray[np.integer]
+Cosines = npt.NDArray[np.float32]
 Kept = npt.NDArray[np.bool_]
+
+TIERS = ("same bytes", "same pixels", "near-duplicate")
+"""How a duplicate is known, the surest first: by bytes, by pixels once decoded and turned upright, by embedding."""
 
 _ROUNDS = 12
 
@@ -23,10 +27,11 @@ class Edges:
 
     better: Places
     worse: Places
-    cosine: npt.NDArray[np.float32]
+    cosine: Cosines
+    tier: npt.NDArray[np.int8]  # how each is known: a place in TIERS
 
     @classmethod
-    def of(cls, better: Places, worse: Places, cosine: npt.NDArray[np.float32]) -> "Edges":
+    def of(cls, better: Places, worse: Places, cosine: Cosines, tier: npt.NDArray[np.int8]) -> "Edges":
         """Sort pairs that come in any order; cosines are above 0.
 
         Worse place and cosine are one number to sort by, in a sixth of the time of a sort by columns.
@@ -37,7 +42,7 @@ class Edges:
         same = np.diff(key[order]) == 0
         tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
         order[tied] = order[tied][np.lexsort((better[order[tied]], key[order[tied]]))]
-        return cls(better[order], worse[order], cosine[order])
+        return cls(better[order], worse[order], cosine[order], tier[order])
 
     def __len__(self) -> int:
         """Return how many pairs there are."""
@@ -46,7 +51,7 @@ class Edges:
     def at(self, threshold: float) -> "Edges":
         """Return the pairs at this cosine or more."""
         close = self.cosine >= np.float32(threshold)
-        return Edges(self.better[close], self.worse[close], self.cosine[close])
+        return Edges(self.better[close], self.worse[close], self.cosine[close], self.tier[close])
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Removed:
 
     place: Places
     partner: Places
-    cosine: npt.NDArray[np.float32]
+    cosine: Cosines
+    tier: npt.NDArray[np.int8]
 
 
 def removed(edges: Edges, images: int) -> Removed:
@@ -64,7 +70,7 @@ def removed(edges: Edges, images: int) -> Removed:
     # Sorted as they are, the first pair of a removed image with a kept one is its nearest.
     decisive = np.flatnonzero(kept[edges.better])
     chosen = decisive[np.diff(edges.worse[decisive], prepend=-1) != 0]
-    return Removed(edges.worse[chosen], edges.better[chosen], edges.cosine[chosen])
+    return Removed(edges.worse[chosen], edges.better[chosen], edges.cosine[chosen], edges.tier[chosen])
 
 
 def _kept(edges: Edges, images: int) -> Kept:

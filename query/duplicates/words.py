@@ -22,11 +22,10 @@ from store.errors import QueryRefused, UsageError
 KEEP_FIRST_BY = "width_px * height_px desc, size_bytes desc, last_modified, uri"
 """The keeper: most pixels, then most bytes, then the oldest, then by URI."""
 
-_NUMBERS = """
-                coalesce(width_px * height_px, -1)::bigint as _pixels,
-                coalesce(candidates.size_bytes, -1)::bigint as _bytes,
-                coalesce(epoch_us(candidates.last_modified), 9223372036854775807)::bigint as _modified"""
-_BY_NUMBERS = "_pixels desc, _bytes desc, _modified"
+_BY_NUMBERS = "_pixels desc, size_bytes desc, _modified"
+NEVER, NO_GROUP = "false", "''"
+"""What stands for a condition and a group where none is asked for."""
+
 _CONTENT = "sha256, pixels_sha256, coalesce(pixels_sha256, sha256) as content"
 
 
@@ -85,8 +84,8 @@ class Ranking:
 
     order: str
     where: str = "true"
-    never: str = "false"
-    group: str = "''"
+    never: str = NEVER
+    group: str = NO_GROUP
     joins: str = ""  # tables joined to `candidates`, which the other words may ask about too
     source: str = "candidates"  # what images are read from, with every column that the words ask for
 
@@ -98,25 +97,41 @@ class Ranking:
     def query(self, *, with_content: bool, everyone: bool) -> str:
         """Return a query of the images involved, or of everyone, the best one first.
 
-        Columns: image_id, never, group_name, size_bytes; with content its hashes; with ties what they are found by.
+        Columns: image_id, size_bytes and _pixels (-1: unknown); where they are asked for never and group_name; with
+        content its hashes; with ties _modified, the third thing that they are found by.
         """
-        more = f", {_NUMBERS}" if self.leaves_ties else ""
-        more += f", {_CONTENT}" if with_content else ""
-        never = f"coalesce({self.never}, false)"
+        unknown = 2**63 - 1
+        modified = f"coalesce(epoch_us(candidates.last_modified), {unknown})::bigint as _modified"
+        more = [
+            *([f"coalesce({self.never}, false) as never"] if self.never != NEVER else []),
+            *([f"{self.group}::varchar as group_name"] if self.group != NO_GROUP else []),
+            *([modified] if self.leaves_ties else []),
+            *([_CONTENT] if with_content else []),
+        ]
         order = _BY_NUMBERS if self.leaves_ties else f"{self.order}\n, uri, image_id"
-        if self.never != "false":  # to sort by a constant too would take twice as long
-            order = f"{never} desc, {order}"
+        if self.never != NEVER:  # to sort by a constant too would take twice as long
+            order = f"never desc, {order}"
         return f"""
             select
                 image_id,
-                {never} as never,
-                {self.group}::varchar as group_name,
-                candidates.size_bytes{more}
+                coalesce(candidates.size_bytes, -1)::bigint as size_bytes,
+                coalesce(width_px * height_px, -1)::bigint as _pixels{"".join(f", {one}" for one in more)}
             from (select * from {self.source}{"" if everyone else " semi join involved using (image_id)"}) as candidates
             {self.joins}
             where candidates.status = 'embedded' and coalesce({self.where}, false)
             order by {order}
         """  # noqa: S608  # every piece is checked code
+
+    @property
+    def tied_by(self) -> str:
+        """Return the columns that images are tied by where they are the same in all of them, for a select."""
+        return "_pixels, size_bytes, _modified" if self.never == NEVER else "never, _pixels, size_bytes, _modified"
+
+    @property
+    def constants(self) -> str:
+        """Return, for a select, what is the same for every image, so that no query need look at it."""
+        same = [("false as never", self.never == NEVER), ("'' as group_name", self.group == NO_GROUP)]
+        return "".join(f", {column}" for column, holds in same if holds)
 
 
 def checked(opened: Opened, words: DuplicateWords) -> Ranking:
@@ -136,10 +151,10 @@ def checked(opened: Opened, words: DuplicateWords) -> Ranking:
         check(opened.connection, "candidates", condition, opened.columns, shipped_concepts())
     require_scores([*asked.values()], opened.scored, image_parts(opened.store))
     sql = {option: condition.sql for option, condition in asked.items()}
-    group = sql.get("--within") or sql.get("--across") or "''"
+    group = sql.get("--within") or sql.get("--across") or NO_GROUP
     # Without words of one's own, neither scores nor what detectors saw are asked about: two joins less.
     source = "candidates" if asked or words.keep_first_by != KEEP_FIRST_BY else "current_images"
-    where, never = sql.get("--where", "true"), sql.get("--never", "false")
+    where, never = sql.get("--where", "true"), sql.get("--never", NEVER)
     return Ranking(words.keep_first_by, where, never, group, source=source)
 
 

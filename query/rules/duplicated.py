@@ -17,8 +17,8 @@ from sql import load
 
 def flag_duplicates(asked: Asked, number: int, rule: DuplicateRule) -> None:
     """Fill the table `duplicates_<number>` with what a rule removes."""
-    asked.made.extend(["involved", "eligible", "ranked", "duplicates"])
-    show_involved(asked.opened, rule.at)
+    asked.made.extend(["close_images", "eligible", "in_order"])
+    involved = show_involved(asked.opened, rule.at)
     _find_eligible(asked, number)
     never = [f"({condition.sql} is true)" for condition in (rule.never, rule.unless) if condition]
     ranking = Ranking(
@@ -28,7 +28,7 @@ def flag_duplicates(asked: Asked, number: int, rule: DuplicateRule) -> None:
         joins=f"{asked.joins} inner join eligible using (image_id)",
     )
     with asked.naming_the_culprit():
-        find_duplicates(asked.opened, rule.at, rule.groups, ranking)
+        find_duplicates(asked.opened, involved, rule.groups, ranking)
     asked.make(f"duplicates_{number}", load("duplicates/named"))
 
 

@@ -1,4 +1,4 @@
--- How many pairs may count as duplicates, as `duplicates/involved` has them.
+-- How many pairs may count as duplicates, as `duplicates/close_images` has them.
 -- Grain: one row. Parameters: $at, the threshold. Reads the view `pair_rows`.
 select count(*) as pairs
 from pair_rows

@@ -1,33 +1,26 @@
--- Pairs that count as duplicates, the better-ranked image of each first. A pair counts where both images are ranked,
--- the worse one may be removed, and the groups are as they should be: 'any', the 'same', or 'different' ones; an image
--- without a group is in none. Images of the same content are at 1, whatever a device has made of them.
+-- Pairs that may count as duplicates, the better-ranked image of each first. A pair may count where both images are
+-- ranked, the worse one may be removed, and the groups are as they should be: 'any', the 'same', or 'different' ones;
+-- an image without a group is in none. Pairs from 0.99 on are among them whatever the threshold: images of the same
+-- content count at any, a device may make a little less than 1 of it, and never that much less. Two images may be of
+-- the same content (1, else 0) only if they have as many pixels, or it is not known how many (-1).
 -- Grain: one row per pair, in any order. Parameters: $at, the threshold; $groups.
--- Reads the tables `ranked`, whose rows are in order, and `same_content`, and the view `pair_rows`.
-with pairs as (
-    select
-        a.rowid as a_place,
-        b.rowid as b_place,
-        case when same_content.at_one then 1::float else pairs.cosine end as cosine
-    from pair_rows as pairs
-    inner join ranked as a on pairs.image_id = a.image_id
-    inner join ranked as b on pairs.neighbor_id = b.image_id
-    left join same_content
-        on
-            pairs.image_id = same_content.image_id
-            and pairs.neighbor_id = same_content.neighbor_id
-    where
-        pairs.cosine >= least($at::float, 0.99::float)
-        and not (a.never and b.never)
-        and case $groups
-            when 'same' then a.group_name = b.group_name
-            when 'different' then a.group_name != b.group_name
-            else true
-        end
-)
-
+-- Reads the views `ranked` and `pair_rows`.
 select
-    least(a_place, b_place)::integer as better,
-    greatest(a_place, b_place)::integer as worse,
-    cosine
-from pairs
-where cosine >= $at::float
+    least(a.place, b.place)::integer as better,
+    greatest(a.place, b.place)::integer as worse,
+    pairs.cosine,
+    (
+        pairs.cosine >= 0.99::float
+        and (a._pixels = b._pixels or least(a._pixels, b._pixels) = -1)
+    )::tinyint as may_be_same
+from pair_rows as pairs
+inner join ranked as a on pairs.image_id = a.image_id
+inner join ranked as b on pairs.neighbor_id = b.image_id
+where
+    pairs.cosine >= least($at::float, 0.99::float)
+    and not (a.never and b.never)
+    and case $groups
+        when 'same' then a.group_name = b.group_name
+        when 'different' then a.group_name != b.group_name
+        else true
+    end

@@ -10,7 +10,7 @@ with wanted as (
     limit $at_most
 ),
 
-involved as (
+shown as (
     select image_id
     from wanted
     union
@@ -25,8 +25,8 @@ facts as (
         width_px,
         height_px,
         size_bytes
-    from current_images
-    semi join involved using (image_id)
+    from images
+    semi join shown using (image_id)
 )
 
 select

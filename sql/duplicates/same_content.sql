@@ -1,21 +1,14 @@
--- Pairs of the same bytes or the same decoded pixels. Only pairs from 0.99 on are looked at: a device may make a little
--- less than 1 of the same content, and never that much less.
--- Grain: one row per pair. Parameters: none. Reads the view `pair_rows`.
-create or replace temp table same_content as
-with near as (
-    select
-        image_id,
-        neighbor_id
-    from pair_rows
-    where cosine >= 0.99::float
-),
-
-near_images as (
+-- Which of some pairs are of the same bytes or the same decoded pixels: their cosine is 1, whatever a device has made
+-- of them. The tier: 0 the same bytes, 1 the same pixels once decoded and turned upright. Where the same bytes were
+-- decoded otherwise at another time, the cosine stays.
+-- Grain: one row per pair that is. Parameters: none. Reads the view `near_pairs` (number, image_id, neighbor_id,
+-- cosine).
+with near_images as (
     select image_id
-    from near
+    from near_pairs
     union all
     select neighbor_id
-    from near
+    from near_pairs
 ),
 
 facts as (
@@ -29,11 +22,10 @@ facts as (
 )
 
 select
-    near.image_id,
-    near.neighbor_id,
-    coalesce(a.sha256 = b.sha256, false) as same_bytes,
-    coalesce(a.content_id = b.content_id, false) as at_one
-from near
-inner join facts as a on near.image_id = a.image_id
-inner join facts as b on near.neighbor_id = b.image_id
+    near_pairs.number,
+    case when a.content_id = b.content_id then 1::float else near_pairs.cosine end as cosine,
+    case when a.sha256 = b.sha256 then 0 else 1 end::tinyint as tier
+from near_pairs
+inner join facts as a on near_pairs.image_id = a.image_id
+inner join facts as b on near_pairs.neighbor_id = b.image_id
 where a.sha256 = b.sha256 or a.pixels_sha256 = b.pixels_sha256

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from query.duplicates.ids import take
 from query.duplicates.neighbors.bound import Bound
 from query.duplicates.neighbors.cells import Cells
 from query.duplicates.neighbors.compare import Pairs
@@ -44,8 +44,8 @@ def pairs_table(rows: Rows, pairs: Pairs, *, numbered: bool = False) -> pa.Table
     swapped = first > second
     order = np.lexsort((np.where(swapped, first, second), np.where(swapped, second, first)))
     columns = [
-        _uuids(rows.ids[np.where(swapped, pairs.second, pairs.first)[order]]),
-        _uuids(rows.ids[np.where(swapped, pairs.first, pairs.second)[order]]),
+        take(rows.ids, np.where(swapped, pairs.second, pairs.first)[order]),
+        take(rows.ids, np.where(swapped, pairs.first, pairs.second)[order]),
         pa.array(pairs.cosine[order], pa.float32()),
     ]
     table = pa.table(columns, schema=NEIGHBORS)
@@ -75,8 +75,3 @@ def read_cells(store: EncoderStore, neighbors: NeighborSet) -> tuple[Bound, Cell
             f"{store.location.uri}/{name} does not hold the cells of a set of neighbors.",
             do=f"Remove the folder {neighbors.folder} and run `clipsieve neighbors` again.",
         ) from error
-
-
-def _uuids(ids: npt.NDArray[np.uint8]) -> pa.Array:
-    storage = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])
-    return pa.ExtensionArray.from_storage(pa.uuid(), storage)

@@ -1,7 +1,7 @@
 -- The images that are close to another one, whose rank decides what is kept. Pairs from 0.99 on are looked at whatever
 -- the threshold, because images of the same content count as duplicates at any.
 -- Grain: one row per image of each pair. Parameters: $at, the threshold. Reads the view `pair_rows`.
-create or replace temp table involved as
+create or replace temp table close_images as
 with pairs as (
     select
         image_id,
