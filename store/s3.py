@@ -1,8 +1,4 @@
-"""S3, once for the whole house: the client with its retries, the prefix as a Location, and errors as sentences.
-
-Credentials come from boto3's standard chain only and never appear in a message:
-https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
-"""
+"""S3, once for the whole house: the prefix as a Location, and errors as sentences, in which no credentials appear."""
 
 import contextlib
 import re
@@ -12,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import boto3
 import duckdb
 from boto3.exceptions import S3UploadFailedError
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -54,10 +48,6 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefr
 
 _BODY_ATTEMPTS = 3
 
-MAX_CONNECTIONS = 64
-READ_TIMEOUT_S = 60
-"""Between two pieces of an answer."""
-
 _ADVICE = {
     "NoSuchBucket": "Check the bucket's name, and --endpoint-url if it is not on AWS.",
     "InvalidBucketName": "Check the bucket's name.",
@@ -69,26 +59,6 @@ _ADVICE = {
     "IllegalLocationConstraintException": "Pass the bucket's own region with --region.",
     "RequestTimeTooSkewed": "Set this machine's clock: it differs from the service's by more than S3 accepts.",
 }
-
-
-def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Client":
-    """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets).
-
-    `afresh` looks the credentials up again, in the environment, the profile and the files as they are now.
-    """
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=MAX_CONNECTIONS,
-        connect_timeout=10,
-        read_timeout=READ_TIMEOUT_S,
-        # Some services send a whole object's checksum with a part of it, which then cannot match.
-        response_checksum_validation="when_required",
-    )
-    try:
-        make = boto3.session.Session().client if afresh else boto3.client
-        return make("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise LocationError(f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile.") from error
 
 
 # What a policy must allow for it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html

@@ -20,7 +20,7 @@ class S3Options:
 
         `afresh` looks the credentials up again, as they are now.
         """
-        from store.s3 import client  # noqa: PLC0415  # boto3
+        from store.s3_client import client  # noqa: PLC0415  # boto3
 
         return client(self, attempts, afresh=afresh)
 

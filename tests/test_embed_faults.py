@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from embed import patience as patience_module
-from store import s3 as s3_module
+from store import s3_client
 from tests.embedding import all_rows, embed, embed_command, outcomes, retry_at_once
 from tests.pictures import OUTCOMES
 from tests.servers.moto_server import Answer, Fault, MotoServer, Wire
@@ -109,7 +109,7 @@ def test_answers_that_never_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A request that is not answered is given up and made again."""
-    monkeypatch.setattr(s3_module, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(s3_client, "READ_TIMEOUT_S", 0.3)
     answer = threading.Event()
 
     def stall(path: str, time: int) -> None:

@@ -20,7 +20,8 @@ from store.copies import CopyOptions
 from store.copying import Copier
 from store.errors import RunDamaged
 from store.pace import Pace
-from store.s3 import MAX_CONNECTIONS, S3Options
+from store.s3 import S3Options
+from store.s3_client import MAX_CONNECTIONS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from query.deliver.apply.tables import Tables, open_tables
 from store.bucket import Bucket, Clock, Found, TakenBack
 from store.errors import LocationError
 from store.location import Location
-from store.s3 import MAX_CONNECTIONS, S3Options
+from store.s3 import S3Options
+from store.s3_client import MAX_CONNECTIONS
 
 _ROWS_AT_ONCE = 1000
 _ROWS_AT_FIRST = 20

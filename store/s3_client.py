@@ -1,0 +1,77 @@
+"""boto3's client, set up for many requests at once, whose credentials come from its standard chain only.
+
+https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
+"""
+
+import contextlib
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.utils import parse_timestamp
+
+from store.errors import LocationError
+from store.s3_options import S3Options
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MAX_CONNECTIONS = 64
+READ_TIMEOUT_S = 60
+"""Between two pieces of an answer."""
+
+
+def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Client":
+    """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets).
+
+    `afresh` looks the credentials up again, in the environment, the profile and the files as they are now.
+
+    What botocore does for each request is most of what a request costs here, so it is spared what nobody needs: a
+    description of itself made anew each time, and a check of parameters that S3 checks too.
+    """
+    config = Config(
+        user_agent=f"clipsieve/{version('clipsieve')} Boto3/{boto3.__version__}",
+        parameter_validation=False,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=MAX_CONNECTIONS,
+        connect_timeout=10,
+        read_timeout=READ_TIMEOUT_S,
+        # Some services send a whole object's checksum with a part of it, which then cannot match.
+        response_checksum_validation="when_required",
+    )
+    try:
+        session = boto3.session.Session(botocore_session=_quick_session()) if afresh else _default_session()
+        return session.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise LocationError(f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile.") from error
+
+
+def _default_session() -> boto3.session.Session:
+    """Return boto3's default session, which a program may have set up; where there is none, it becomes one of ours."""
+    if boto3.DEFAULT_SESSION is None:
+        boto3.setup_default_session(botocore_session=_quick_session())
+    return cast("boto3.session.Session", boto3.DEFAULT_SESSION)
+
+
+def _quick_session() -> botocore.session.Session:
+    """Return a session that reads times by their format: botocore guesses at it, in three quarters of a listing's time.
+
+    https://botocore.amazonaws.com/v1/documentation/api/latest/development/designnotes.html
+    """
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
+    return session
+
+
+def _time_of(text: Any) -> datetime:  # noqa: ANN401  # what a service says
+    """Return the time that an answer names: ISO 8601 in a listing, RFC 9110 in a header, else as botocore reads it."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # the first two where it is a number
+            if (time := read(text)).tzinfo is not None:
+                return time
+    return parse_timestamp(text)

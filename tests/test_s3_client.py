@@ -1,0 +1,54 @@
+"""How S3 is asked: as the program that uses us has set boto3 up, by our name, and with times read by their format."""
+
+import boto3
+import pytest
+from botocore.utils import parse_timestamp
+
+from store.s3_client import _time_of
+from store.s3_options import S3Options
+from tests.servers import S3Server
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T20:29:31.618Z",
+        "2026-11-21T20:29:31Z",
+        "2026-11-21T20:29:31+02:00",
+        "Sat, 21 Nov 2026 20:29:31 GMT",
+        "Saturday, 21-Nov-26 20:29:31 GMT",
+        "1795292971",
+        1795292971.5,
+    ],
+)
+def test_times(text: str | float) -> None:
+    """A time means what botocore takes it for, and has a zone."""
+    assert _time_of(text) == parse_timestamp(text)  # type: ignore[arg-type]  # services send numbers too
+    assert _time_of(text).tzinfo is not None
+
+
+def test_no_time() -> None:
+    """What is no time is refused as botocore refuses it."""
+    with pytest.raises(ValueError, match="never"):
+        _time_of("never")
+
+
+def test_listings_are_read_by_format(s3: S3Server, bucket: str) -> None:
+    """A listing and an object say the same time, that of the server, whichever session asks."""
+    s3.client().put_object(Bucket=bucket, Key="a", Body=b"1")
+    (expected,) = (one["LastModified"] for one in s3.client().list_objects_v2(Bucket=bucket)["Contents"])
+    for client in (S3Options().client(), S3Options().client(afresh=True)):
+        (listed,) = (one["LastModified"] for one in client.list_objects_v2(Bucket=bucket)["Contents"])
+        assert listed == expected
+        assert type(listed.tzinfo).__module__ == "datetime", "read without dateutil"
+        assert abs((client.get_object(Bucket=bucket, Key="a")["LastModified"] - expected).total_seconds()) <= 1
+        assert client.meta.config.user_agent.startswith("clipsieve/")  # type: ignore[attr-defined]  # set at run time
+
+
+def test_a_session_that_was_set_up(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a program has set up boto3's default session, S3 is asked with that one's credentials."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "quite-another-secret")
+    boto3.setup_default_session(
+        aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key, region_name=s3.region
+    )
+    assert S3Options().client().list_objects_v2(Bucket=bucket)["Name"] == bucket
