@@ -124,7 +124,7 @@ def _measure_warm(place: Path) -> list[Figure]:
     began = time.perf_counter()
     session.select(remove=RULES, nearest=0)
     first = time.perf_counter() - began
-    with session._opened(session.store, read_sets(session.store)[0]) as opened:  # noqa: SLF001  # the floor's table
+    with session._kept.now() as opened:  # noqa: SLF001  # the floor's table
         scan = "select count_if(people >= 0.5), count_if(sunglasses >= 0.7), count_if(mask >= 0.7) from held"
         one = "select count_if(people >= 0.5) from held"
         counted = _in_turn(lambda: opened.connection.execute(scan).fetchall(), lambda: _select(session), 9)

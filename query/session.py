@@ -1,8 +1,6 @@
 """An opened store: everything that can be asked of it, without torch. What a command does, a notebook does too."""
 
-import difflib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -11,18 +9,15 @@ import pyarrow as pa
 from query.asking.vectors import TOP, ImageTowerOf, Wanted, no_image_tower, text_vectors
 from query.duplicates.sets import FLOOR
 from query.duplicates.words import MEMORY_BYTES, DuplicateWords, NeighborWords
-from query.opened import Opened
+from query.kept import Kept, fullest, set_with
 from query.readonly import run_readonly
 from query.rules.plot import require_picture
-from query.rules.policies.condition import not_scored_fully
 from query.rules.sweep import Sweep, SweepWords, sweep
 from query.rules.thresholds import NEAREST
-from query.scoring.concepts import shipped_names
 from query.scoring.inputs import TextTowerOf, damaged_heads
-from query.scoring.score_sets import ScoreSet, image_parts, read_sets
+from query.scoring.score_sets import image_parts, read_sets
 from sql import load, names
 from store.encoder import Encoder
-from store.errors import NotScored, StoreDamaged, UnknownName
 from store.layout import EncoderStore, Store, locate
 from store.s3_options import S3Options
 
@@ -50,9 +45,8 @@ class Session:
         image_tower_of: ImageTowerOf = no_image_tower,
     ) -> None:
         """Use `clipsieve.open`."""
-        self._store, self._text_tower_of, self._s3 = store, text_tower_of, s3
-        self._image_tower_of = image_tower_of
-        self._warm: Opened | None = None
+        self._kept, self._s3 = Kept(store), s3
+        self._text_tower_of, self._image_tower_of = text_tower_of, image_tower_of
 
     @classmethod
     def open(
@@ -70,12 +64,12 @@ class Session:
     @property
     def encoder(self) -> Encoder:
         """The encoder whose vectors this session asks."""
-        return self._store.encoder
+        return self._kept.encoder
 
     @property
     def store(self) -> EncoderStore:
         """The store as it is now."""
-        return self._store.refreshed()
+        return self._kept.store
 
     def score(
         self,
@@ -97,8 +91,7 @@ class Session:
         """Return every concept that goes by a name here: kind, state, unit, range, threshold and distribution."""
         from query.scoring.overview import overview
 
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return overview(opened)
 
     def sweep(  # noqa: PLR0913  # the words of a sweep, each of which may be left out
@@ -127,12 +120,7 @@ class Session:
 
     def swept(self, concepts: Sequence[str], words: SweepWords) -> Sweep:
         """Return what `sweep` returns, with what it was asked and how many images no longer count."""
-        store = self.store
-        scored = _set_with(read_sets(store), *concepts)
-        parts = image_parts(store)
-        if len(scored.parts) < len(parts):
-            raise not_scored_fully(concepts, scored, parts)
-        with self._opened(store, scored) as opened:
+        with self._kept.scored(*concepts) as (opened, scored):
             return sweep(opened, [c for name in concepts for c in scored.concepts if c.name == name], words)
 
     def band(self, concept: str, low: float, high: float) -> pa.Table:
@@ -142,16 +130,12 @@ class Session:
         """
         from query.rules.band import band
 
-        store = self.store
-        scored = _set_with(read_sets(store), concept)
-        if len(scored.parts) < len(parts := image_parts(store)):
-            raise not_scored_fully([concept], scored, parts)
-        with self._opened(store, scored) as opened:
+        with self._kept.scored(concept) as (opened, _):
             return band(opened, concept, low, high)
 
     def threshold(self, concept: str) -> float:
         """Return the threshold that a scored concept suggests."""
-        scored = _set_with(read_sets(self.store), concept)
+        scored = set_with(read_sets(self.store), concept)
         return next(c.threshold for c in scored.concepts if c.name == concept)
 
     def search(  # noqa: PLR0913  # the words of a search, each of which may be left out
@@ -177,8 +161,7 @@ class Session:
             require_html(html)
         wanted = Wanted(texts, minus, images, minus_images, where, top)
         vectors = text_vectors(self.store, wanted, self._text_tower_of)
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             found = search(opened, wanted, vectors, self._image_tower_of)
             if html is not None:
                 write_sheet(html, sheet_of(opened, found))
@@ -189,18 +172,16 @@ class Session:
 
         `at_most` ends it once there are so many rows.
         """
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return run_readonly(opened.connection, query, at_most=at_most)
 
     def cookbook(self, name: str, /, **values: "Value") -> pa.Table:
         """Return the answer of one of the cookbook's questions; `values` are its parameters, by name."""
         from query.asking.cookbook import find_recipe
 
-        store, recipe = self.store, find_recipe(name)
-        scored = _fullest(store)
-        bound = recipe.bind(values, scored.names if scored else ())
-        with self._opened(store, scored) as opened:
+        recipe = find_recipe(name)
+        with self._kept.now() as opened:
+            bound = recipe.bind(values, opened.scored.names if opened.scored else ())
             return run_readonly(opened.connection, recipe.query, bound)
 
     def catalog(self, to: str | None = None) -> "Catalog":
@@ -208,12 +189,12 @@ class Session:
         from query.asking.catalog import write_catalog
 
         store = self.store
-        return write_catalog(store, _fullest(store), to)
+        return write_catalog(store, fullest(store), to)
 
     def unscored_parts(self) -> int:
         """Return how many parts the view `scores` lacks."""
         store = self.store
-        scored = _fullest(store)
+        scored = fullest(store)
         return len(image_parts(store)) - len(scored.parts) if scored else 0
 
     def select(self, policy: str | None = None, remove: Sequence[str] = (), *, nearest: int = NEAREST) -> "Selection":
@@ -224,8 +205,7 @@ class Session:
         from query.rules.policies.policy import policy_of
         from query.rules.select import select
 
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return select(opened, policy_of(opened.connection, policy, remove), nearest)
 
     def decisions(self, policy: str | None = None, remove: Sequence[str] = ()) -> pa.Table:
@@ -233,8 +213,7 @@ class Session:
         from query.rules.policies.policy import policy_of
         from query.rules.select import decisions
 
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return decisions(opened, policy_of(opened.connection, policy, remove))
 
     def diff(
@@ -244,8 +223,7 @@ class Session:
         from query.rules.diff import diff
         from query.rules.policies.policy import find_policy, policy_of
 
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             before = policy_of(opened.connection, policy, remove)
             return diff(opened, before, find_policy(opened.connection, other), examples)
 
@@ -269,8 +247,7 @@ class Session:
         from query.rules.policies.policy import policy_of
 
         words = ExportWords(self._s3, jsonl, lasting(presign) if presign is not None else None, parquet, report)
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return write_run(opened, policy_of(opened.connection, policy, remove), locate(to, self._s3), words)
 
     def neighbors(
@@ -303,8 +280,7 @@ class Session:
 
         if html is not None:
             require_html(html)
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             found = duplicates(opened, DuplicateWords(at, **words), at_most)
             if html is not None:
                 write_sheet(html, sheet_of(opened, found))
@@ -314,18 +290,15 @@ class Session:
         """Return what each threshold would remove, and what connected components would; from the floor to 1."""
         from query.duplicates.ask import sweep_duplicates
 
-        store = self.store
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return sweep_duplicates(opened, thresholds, words)
 
     def status(self) -> "Status":
         """Return what is in the store."""
         from query.status import read_status
 
-        store = self.store
-        scored = _fullest(store)
-        with self._opened(store, scored) as opened:
-            return read_status(opened.connection, store, scored)
+        with self._kept.now() as opened:
+            return read_status(opened.connection, opened.store, opened.scored)
 
     def verify(self) -> "VerifyReport":
         """Read everything and return every fault that is found; see `store.verify` and `sql/checks`."""
@@ -335,62 +308,17 @@ class Session:
         report = verify(store).with_faults(damaged_heads(store))
         if report.unreadable:
             return report
-        with self._opened(store, _fullest(store)) as opened:
+        with self._kept.now() as opened:
             return report.with_faults(
                 f"{name.removeprefix('checks/')}: {rows:,} rows"
                 for name in names("checks")
                 if (rows := _count(opened.connection, name))
             )
 
-    @contextmanager
-    def _opened(self, store: EncoderStore, scored: ScoreSet | None) -> Iterator[Opened]:
-        """Open the store as this listing of it shows it, or take what is open where nothing has changed since."""
-        try:
-            yield self._warmed(store, scored)
-        except duckdb.Error as error:
-            raise StoreDamaged(
-                f"The store cannot be read: {' '.join(str(error).split())[:200]}.",
-                do="Run `clipsieve verify STORE`, which reads every file by itself.",
-            ) from error
-
-    def _warmed(self, store: EncoderStore, scored: ScoreSet | None) -> Opened:
-        warm = self._warm
-        if warm is not None and (warm.store.names, warm.scored) == (store.names, scored):
-            return warm
-        self.close()
-        self._warm = Opened.open(store, scored)
-        return self._warm
-
     def close(self) -> None:
         """Let go of what is kept in memory; the next question opens the store again."""
-        if self._warm is not None:
-            self._warm.connection.close()
-            self._warm = None
+        self._kept.close()
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     return len(connection.sql(load(name)).fetchall())
-
-
-def _fullest(store: EncoderStore) -> ScoreSet | None:
-    return next(iter(read_sets(store)), None)
-
-
-def _set_with(sets: Sequence[ScoreSet], *concepts: str) -> ScoreSet:
-    """Return the fullest set that has scores of all these concepts."""
-    for scored in sets:
-        if {*concepts} <= {*scored.names}:
-            return scored
-    scored_names = sorted({name for scored in sets for name in scored.names})
-    missing = [concept for concept in concepts if concept not in scored_names]
-    unknown = [concept for concept in missing if concept not in shipped_names()]
-    if not unknown:
-        what = (
-            f"{missing[0]} has no scores yet." if missing else f"{' and '.join(concepts)} were never scored together."
-        )
-        raise NotScored(what, do=f"Run `clipsieve score STORE {' '.join(missing or concepts)}`.")
-    nearest = difflib.get_close_matches(unknown[0], {*scored_names, *shipped_names()}, 1, 0)
-    raise UnknownName(
-        f"There are no scores of {unknown[0]!r} in this store.",
-        do=f"Scored: {', '.join(scored_names) or 'nothing yet'}." + (f" Nearest: {nearest[0]}." if nearest else ""),
-    )

@@ -286,8 +286,8 @@ def test_vectors_can_be_asked_about_and_are_not_held(store: EncoderStore) -> Non
     session = ask(store)
     rows = session.sweep("people", 1, where="list_inner_product(embedding, embedding) > 0.5").to_pylist()
     assert rows[0]["removed"] == 27
-    assert session._warm is not None
-    assert "embedding" not in session._warm.connection.sql("select * from held").columns
+    with session._kept.now() as opened:
+        assert "embedding" not in opened.connection.sql("select * from held").columns
 
 
 @pytest.mark.parametrize(
