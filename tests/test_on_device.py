@@ -5,6 +5,8 @@ The code that runs on CUDA runs here on the CPU (`decode_on="cpu"`), where libjp
 
 import io
 import json
+import queue
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,10 @@ from embed.geometry import Geometry
 from embed.on_device import decoder, waiting
 from embed.on_device.decoder import DeviceDecoder, Jpeg
 from embed.on_device.record import OnDevice, together
-from embed.request import EmbedRequest, OnStart, Summary
+from embed.processes import supervisor
+from embed.progress import Tally
+from embed.request import EmbedRequest, OnStart, Started, Summary
+from store.encoder import Encoder
 from store.errors import ClipsieveError, UsageError, WrongEncoder
 from tests.embedding import all_rows, embed, embed_command, outcomes
 from tests.pictures import picture, picture_bytes
@@ -258,6 +263,20 @@ def test_what_the_device_refuses(
         assert full == other
 
 
+def test_a_device_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that the device has decoded and has no memory to scale is refused alone."""
+    whole = decoder._scaled
+
+    def scaled(image: Tensor, height: int, width: int, kind: str) -> Tensor:
+        if image.shape[1] > 600:
+            raise RuntimeError("CUDA out of memory")
+        return whole(image, height, width, kind)
+
+    monkeypatch.setattr(decoder, "_scaled", scaled)
+    found = on_cpu()([Jpeg(large(1)), Jpeg(large(2, (700, 900))), Jpeg(large(3))])
+    assert [one is None for one in found] == [False, True, False]
+
+
 def test_a_decoder_of_other_pictures_is_refused(
     bucket: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,7 +305,12 @@ def test_the_difference_is_said(
 
     monkeypatch.setattr(clipsieve, "run_embed", run)
     reading(monkeypatch, change)
-    result = embed_command(bucket, tmp_path / "store", tiny_encoder, "--decode", "gpu", *words)
+    metrics = tmp_path / "embed.prom"
+    result = embed_command(
+        bucket, tmp_path / "store", tiny_encoder, "--decode", "gpu", "--metrics", str(metrics), *words
+    )
+    assert 'outcome="decoded"} 4' in metrics.read_text()
+    assert "device_least_cosine" in metrics.read_text()
     assert result.exit_code == 0, result.output
     if not words:
         assert "JPEGs decoded on the device: 4. Compared 4 JPEGs with decoding in full" in result.stdout
@@ -341,13 +365,28 @@ def test_pictures_of_questions(bucket: Path, tiny_encoder: Path, tmp_path: Path)
 
 
 def test_several_processes_say_it_together() -> None:
-    """Counts add up, means are weighted, and of the extremes the worst is said."""
-    one, other = OnDevice(10, 1, 8, 0.5, 9, 0.9995), OnDevice(20, 0, 24, 0.1, 40, 0.9981)
-    both = together([one, other])
+    """Of several processes counts add up, means are weighted, and of the extremes the worst is said."""
+    states = [OnDevice(10, 1, 8, 0.5, 9, 0.9995), None, OnDevice(20, 0, 24, 0.1, 40, 0.9981)]
+    tallies: list[Tally] = []
+
+    def on_start(job: Started) -> Callable[[], None]:
+        tallies.append(job.tally)
+        return lambda: None
+
+    nobody = subprocess.Popen(["true"])  # any process: what it says is said here
+    nobody.wait()
+    family = supervisor._Family([supervisor._Child(nobody, number) for number in (1, 2, 3)], "source", on_start)
+    said: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
+    record = Encoder.of_imported("model", "tag", 4, 100.0).to_json().decode()
+    for place, found in enumerate(states):
+        tally = Tally(on_device=found)
+        said.put((place, {"state": tally.state(), "started": {"encoder": record, "device": "cuda:0"}}))
+        family.hear(said)
+    both = tallies[0].on_device
     assert both is not None
     assert both == OnDevice(30, 1, 32, both.mean_difference, 40, 0.9981)
     assert both.mean_difference == pytest.approx(0.2)
-    assert (both.caution != "", one.caution, together([])) == (True, "", None)
+    assert (both.caution != "", OnDevice(1, 0, 1).caution, together([])) == (True, "", None)
 
 
 def test_modes_are_names_of_their_own() -> None:

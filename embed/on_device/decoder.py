@@ -58,7 +58,7 @@ class DeviceDecoder:
             small: list[Tensor | None] = []
             for place, jpeg in enumerate(jpegs):
                 whole, found[place] = found[place], None  # the whole picture is let go before the next is made small
-                small.append(None if whole is None else self._small(upright(whole, jpeg.orientation)))
+                small.append(None if whole is None else self._small(whole, jpeg.orientation))
             made = [one for one in small if one is not None]
             back = iter(torch.stack(made).cpu().numpy() if made else ())
         return [None if one is None else next(back) for one in small]
@@ -77,12 +77,18 @@ class DeviceDecoder:
         half = len(files) // 2
         return self._whole(files[:half]) + self._whole(files[half:])
 
-    def _small(self, whole: "Tensor") -> "Tensor":
-        """Scale and crop (3, height, width) uint8 to (3, H, W), rounding where `embed/geometry.py` does."""
-        geometry = self._geometry
-        width, height = geometry.scaled(whole.shape[2], whole.shape[1])
-        scaled = _scaled(_scaled(whole, whole.shape[1], width, geometry.filter), height, width, geometry.filter)
-        return _centre(scaled, geometry)
+    def _small(self, whole: "Tensor", orientation: int | None) -> "Tensor | None":
+        """Turn, scale and crop (3, height, width) uint8 to (3, H, W), rounding where `embed/geometry.py` does.
+
+        None where the device lacks the memory for it, also that of one block, which CUDA asks for by the scale.
+        """
+        geometry, image = self._geometry, upright(whole, orientation)
+        width, height = geometry.scaled(image.shape[2], image.shape[1])
+        try:
+            wide = _scaled(image, image.shape[1], width, geometry.filter)
+            return _centre(_scaled(wide, height, width, geometry.filter), geometry)
+        except RuntimeError:
+            return None
 
 
 def reader(device: "Device") -> "Reader":
