@@ -60,8 +60,9 @@ class FrontDoor(Protocol):
     "--decode",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "full", "draft"]),
-    help="draft decodes large JPEGs smaller: quicker, and another encoder. auto is what the store has.",
+    type=click.Choice(["auto", "full", "draft", "gpu"]),
+    help="draft decodes large JPEGs smaller, gpu decodes JPEGs by CUDA: other pixels, so another encoder each. auto is "
+    "what the store has.",
 )
 @click.option(
     "--decoders",
@@ -223,6 +224,11 @@ def _show(summary: Summary, store: str) -> None:
     click.echo(
         f"Busy: {shares}; encode is the device{f'; limited by {limit}' if (limit := summary.limited_by) else ''}."
     )
+    if device := summary.on_device:
+        refused = f", {device.refused:,} left to the CPU" if device.refused else ""
+        click.echo(f"JPEGs decoded on the device: {device.decoded:,}{refused}. {device.sentence}")
+        if device.caution:
+            click.echo(f"Note: {device.caution}")
     if summary.stopped:
         click.echo("Stopped as asked; what is done is kept, and the same command goes on from here.")
     else:

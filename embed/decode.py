@@ -31,8 +31,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from embed.jpegs import fits_device
 from embed.pixels import rgb
 from embed.signatures import Kind, ends_early, recognise
+from embed.thumbnails import LONGEST_SIDE_PX
 from store.records import NOT_AN_IMAGE, ErrorCode, ImageFacts, Outcome, failed
 
 DECODE_MODE: Final = "full-1"
@@ -48,7 +50,15 @@ DRAFT_MODE: Final = "draft2-1"
 """As `full-1`, but a JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 at which its shortest side still is twice
 the encoder's longest: quicker for large photos, and its pixels are not quite open_clip's."""
 
-DECODE_MODES: Final = {"full": DECODE_MODE, "draft": DRAFT_MODE}
+GPU_MODES: Final = {"cuda": "gpu-1", "cpu": "gpu-1-on-cpu"}
+"""By the kind of device: as `full-1`, but what `embed/jpegs.py` lets through is decoded and made small there.
+
+cuda    nvJPEG as torchvision calls it, which repeats the nearest sample of the coarser colours where libjpeg-turbo
+        interpolates, then `embed/on_device/decoder.py`
+cpu     the same code with libjpeg-turbo: for trying it where there is no GPU
+"""
+
+DECODE_MODES: Final = {"full": DECODE_MODE, "draft": DRAFT_MODE, "gpu": GPU_MODES["cuda"]}
 """By the word of `--decode`."""
 
 MAX_PIXELS: Final = 178_956_970
@@ -138,13 +148,21 @@ class Decoded:
     image: Image.Image
     facts: ImageFacts
     reduced: bool = False
+    for_device: bool = False  # reduced, to see it and to check it: its pixels are left to the device
 
 
-def decode(data: bytes, grant: Callable[[ImageFacts], None] | None = None, draft_px: int | None = None) -> Decoded:
+def decode(
+    data: bytes,
+    grant: Callable[[ImageFacts], None] | None = None,
+    draft_px: int | None = None,
+    *,
+    for_device: bool = False,
+) -> Decoded:
     """Decode one object's bytes; raise Refused, and nothing else, where they give no whole picture.
 
     `grant` is told what the header says before pixels take memory, and may raise Refused. With `draft_px` a JPEG may be
-    decoded at a fraction of its size, at which its shortest side is at least so long.
+    decoded at a fraction of its size, at which its shortest side is at least so long; with `for_device`, one that a
+    device can decode, at the fraction that a thumbnail needs. Either way all of its bytes are read, or refused as ever.
     """
     kind = _readable_kind(data)
     facts = None
@@ -152,7 +170,8 @@ def decode(data: bytes, grant: Callable[[ImageFacts], None] | None = None, draft
         image = _OPENERS[kind.name](BytesIO(data))
         facts = _facts(image)
         _refuse_unfit(image, facts)
-        reduced = draft_px is not None and _reduce(image, draft_px)
+        left = for_device and fits_device(image, data) and _reduce(image, LONGEST_SIDE_PX / max(image.size))
+        reduced = left or (draft_px is not None and _reduce(image, draft_px / min(image.size)))
         if grant is not None:
             grant(facts)
         image.load()
@@ -163,18 +182,17 @@ def decode(data: bytes, grant: Callable[[ImageFacts], None] | None = None, draft
         raise Refused(_reason(kind.name, data, error), facts) from error
     # A TIFF turns itself upright as it loads.
     turn = _TURNS.get(facts.exif_orientation or 1) if image.format != "TIFF" else None
-    return Decoded(pixels.transpose(turn) if turn is not None else pixels, facts, reduced)
+    return Decoded(pixels.transpose(turn) if turn is not None else pixels, facts, reduced, left)
 
 
-def _reduce(image: ImageFile.ImageFile, shortest_px: int) -> bool:
-    """Let a JPEG be decoded smaller, if that leaves its shortest side long enough; return whether it will be.
+def _reduce(image: ImageFile.ImageFile, scale: float) -> bool:
+    """Let a JPEG be decoded smaller, but at no less than `scale`, where it can; return whether it will be.
 
     https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.draft
     """
     if image.format not in {"JPEG", "MPO"}:
         return False
     whole = image.size
-    scale = shortest_px / min(whole)
     image.draft(None, (math.ceil(whole[0] * scale), math.ceil(whole[1] * scale)))
     return image.size != whole
 

@@ -42,13 +42,13 @@ class Geometry:
 
     def _cropped(self, image: Image.Image) -> Image.Image:
         wanted = (self.width_px, self.height_px)
-        width, height = self._scaled(image)
+        width, height = self.scaled(image.width, image.height)
         if width > LONGEST_SIDE * self.width_px or height > LONGEST_SIDE * self.height_px:
             return self._centre(image, width, height)
         scaled = image if (width, height) == image.size else image.resize((width, height), self._resampling)
         if scaled.size == wanted:
             return scaled
-        return _centre_crop(scaled, *wanted, self.fill if self.mode == "longest" else 0)
+        return _centre_crop(scaled, *wanted, self.padding)
 
     def _centre(self, image: Image.Image, width: int, height: int) -> Image.Image:
         """Scale only what the crop keeps: a strip of 1 x 100,000 pixels would be gigabytes as a whole.
@@ -60,17 +60,22 @@ class Geometry:
         box = (left * x, top * y, (left + self.width_px) * x, (top + self.height_px) * y)
         return image.resize((self.width_px, self.height_px), self._resampling, box)
 
-    def _scaled(self, image: Image.Image) -> tuple[int, int]:
-        """Return width and height after scaling, before the crop."""
+    def scaled(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Return width and height of a picture after scaling, before the crop."""
         if self.mode == "squash":
             return (self.width_px, self.height_px)
         if self.rounds == "down":
-            short, long = min(image.size), max(image.size)
+            short, long = min(width_px, height_px), max(width_px, height_px)
             scaled = int(self.width_px * long / short)
-            return (self.width_px, scaled) if image.width <= image.height else (scaled, self.height_px)
-        ratios = (image.height / self.height_px, image.width / self.width_px)
+            return (self.width_px, scaled) if width_px <= height_px else (scaled, self.height_px)
+        ratios = (height_px / self.height_px, width_px / self.width_px)
         ratio = max(ratios) if self.mode == "longest" else min(ratios)
-        return (max(1, round(image.width / ratio)), max(1, round(image.height / ratio)))
+        return (max(1, round(width_px / ratio)), max(1, round(height_px / ratio)))
+
+    @property
+    def padding(self) -> int:
+        """The level of what is added where the scaled picture is smaller than wanted."""
+        return self.fill if self.mode == "longest" else 0
 
     @property
     def _resampling(self) -> Image.Resampling:

@@ -19,18 +19,17 @@ from threading import Event, Thread
 
 from embed.backlog import Backlog
 from embed.batches import Batches, image_row
-from embed.decode import DRAFT_MODE
-from embed.decoders import Decoding, Memory, Processes, Settings, Threads
+from embed.decoders import Memory
 from embed.encoders import Towers
-from embed.geometry import Geometry
+from embed.on_device.waiting import STAGE, Waiting
 from embed.patience import Reads, patiently
 from embed.prepare import Budget, Prepared, Preparer
 from embed.progress import Tally
 from embed.request import JobOptions, Summary
 from embed.silence import native_output_silenced
 from embed.sources import Source
+from embed.ways import decoding_of, ways_of
 from embed.writer import PartWriter
-from store.cores import cores
 from store.errors import SourceError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, new_run_id
@@ -90,6 +89,7 @@ class Job:
             stage_busy=tally.busy,
             limited_by=tally.limit,
             stopped=self.stop.is_set(),
+            on_device=tally.on_device,
         )
 
 
@@ -105,12 +105,15 @@ class _Flow:
         self._over = job.over
         self._reads = Reads(job.source, options.patience_s, self._over)
         self._memory = Memory(options.memory_bytes - for_bytes)
-        self._decoding = _decoding(job, self._memory)
+        self._decoding = decoding_of(job.towers, options, self._memory)
+        self._ways = ways_of(job.towers, options, self._memory)
+        self._waiting: Waiting | None = None
         self._prepare = Preparer(self._reads, self._decoding, job.tally)
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="reader")
         self._backlog = Backlog()
         job.tally.trouble = lambda: self._reads.service.trouble
-        job.tally.work_begins({"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1})
+        places = {"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1}
+        job.tally.work_begins(places | ({STAGE: 1} if self._ways else {}))
 
     def run(self) -> None:
         """Start the threads, encode until everything pending has its outcome or a stop is asked for."""
@@ -130,6 +133,8 @@ class _Flow:
             self._backlog.close()
             self._pool.shutdown(cancel_futures=True)
             self._decoding.close()
+            if self._ways:
+                self._ways.in_full.close()
 
     def _list(self) -> None:
         """Put every pending object into the backlog, and the listing into the store once it is complete."""
@@ -178,7 +183,10 @@ class _Flow:
             self._ready.put(error)
 
     def _encode_all(self, writer: PartWriter) -> None:
-        batches = Batches(self._job.towers.image, self._job.options.batch_size, writer.add, self._tally)
+        size = self._job.options.batch_size
+        batches = Batches(self._job.towers.image, size, writer.add, self._tally)
+        settle = partial(self._settle, batches=batches, writer=writer)
+        self._waiting = Waiting(self._ways, size, settle, self._tally) if self._ways else None
         feeding = True
         taken = 0
         while feeding or taken < self._tally.wanted:
@@ -189,7 +197,7 @@ class _Flow:
             try:
                 item = self._ready.get(timeout=0.2)
             except queue.Empty:
-                batches.finish()  # the source is slower than the model: nothing is gained by waiting
+                self._finish(batches)  # the source is slower than the model: nothing is gained by waiting
                 continue
             if isinstance(item, BaseException):
                 raise item
@@ -197,11 +205,21 @@ class _Flow:
                 feeding = False
                 continue
             taken += 1
-            self._take(item, batches, writer)
+            self._budget.give_back(item.source_object.size_bytes)
+            if self._waiting and item.jpeg is not None:
+                self._waiting.take(item)
+            else:
+                settle(item)
+        self._finish(batches)
+
+    def _finish(self, batches: Batches) -> None:
+        """Bring what waits to its end, though it fills no batch."""
+        if self._waiting:
+            self._waiting.finish()
         batches.finish()
 
-    def _take(self, item: Prepared, batches: Batches, writer: PartWriter) -> None:
-        self._budget.give_back(item.source_object.size_bytes)
+    def _settle(self, item: Prepared, batches: Batches, writer: PartWriter) -> None:
+        """Take an image with the encoder's pixels to the device, and one without to its row."""
         if item.outcome.status is Status.EMBEDDED:
             batches.take(item)
             return
@@ -210,23 +228,8 @@ class _Flow:
             self._tally.not_images += 1
         else:
             self._tally.errors[str(item.outcome.error_code)] += 1
-            if batches.is_empty:  # what waits there could be read
+            if batches.is_empty and (self._waiting is None or self._waiting.is_empty):  # what waits there could be read
                 _refuse_forbidden(self._job.source, self._tally)
-
-
-def _decoding(job: Job, memory: Memory) -> Decoding:
-    """Return the decoders that the options ask for; threads where only torch can tell how a picture is made small."""
-    options, image = job.options, job.towers.image
-    height, width = image.input_shape[1:]
-    settings = Settings(
-        geometry=image.geometry or Geometry(height, width),
-        thumbnails=options.thumbnails,
-        draft_px=2 * max(height, width) if job.towers.encoder.decode_mode == DRAFT_MODE else None,
-        timeout_s=options.decode_timeout_s,
-    )
-    if options.decoders == 0 or image.geometry is None:
-        return Threads(cores(), settings, memory, image.prepare)
-    return Processes(options.decoders or cores(), settings, memory)
 
 
 def refuse_empty(source: Source, listed: int) -> None:

@@ -66,6 +66,9 @@ class MetricsFile:
 def exposition(tally: Tally, labels: dict[str, str]) -> str:
     """Return the state of a job in Prometheus' text format."""
     outcomes = {"embedded": tally.embedded, "not_an_image": tally.not_images, "failed": sum(tally.errors.values())}
+    device = tally.on_device
+    jpegs = {"decoded": device.decoded, "refused": device.refused} if device else {}
+    cosine = {"": device.least_cosine} if device and device.compared else {}
     one = _Family(labels)
     return "".join(
         [
@@ -78,6 +81,8 @@ def exposition(tally: Tally, labels: dict[str, str]) -> str:
             one.of("read_bytes_total", "counter", "Bytes read.", {"": tally.bytes_read}),
             one.of("stage_seconds_total", "counter", "Seconds by stage, over threads.", tally.stage_seconds, "stage"),
             one.of("stage_busy_ratio", "gauge", "Share of the time that a stage was busy.", tally.busy, "stage"),
+            one.of("device_jpegs_total", "counter", "JPEGs given to the device to decode.", jpegs, "outcome"),
+            one.of("device_least_cosine", "gauge", "Of embeddings, to decoding in full.", cosine),
             one.of("paused", "gauge", "1 while reading waits for the service.", {"": int(bool(tally.trouble()))}),
             one.of("seconds_total", "counter", "Seconds since the job began.", {"": tally.seconds}),
             one.of("written_timestamp_seconds", "gauge", "When this was written.", {"": time.time()}),

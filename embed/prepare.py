@@ -15,7 +15,10 @@ from store.records import NOT_AN_IMAGE, ImageFacts, Outcome, SourceObject
 
 @dataclass(frozen=True)
 class Prepared:
-    """One object after reading and decoding. `pixels` is (3, H, W) uint8, present where the outcome is embedded."""
+    """One object after reading and decoding. `pixels` is (3, H, W) uint8, present where the outcome is embedded.
+
+    Where `jpeg` is there, a device is still to make the pixels of it; until then they only show what it must look like.
+    """
 
     source_object: SourceObject
     outcome: Outcome
@@ -25,6 +28,7 @@ class Prepared:
     pixels_sha256: str | None = None
     pixels: npt.NDArray[np.uint8] | None = None
     thumbnail: bytes | None = None
+    jpeg: bytes | None = None
 
 
 class Budget:
@@ -97,4 +101,5 @@ class Preparer:
             made.pixels_sha256,
             made.pixels,
             made.thumbnail,
+            fetched.data if made.for_device else None,
         )

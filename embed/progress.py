@@ -5,13 +5,15 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from embed.on_device.record import OnDevice
 
 PLAIN_LINE_EVERY_S = 10.0
 _MINUTE, _HOUR = 60, 3600
@@ -35,6 +37,7 @@ class Tally:
     places: dict[str, int] = field(default_factory=dict)  # how many can work at a stage at once
     trouble: Callable[[], str] = field(default=str, repr=False)  # why reading pauses, empty while it does not
     started: float = field(default_factory=time.monotonic)
+    on_device: OnDevice | None = None  # of JPEGs that the device decodes
     working_since: float | None = None  # when the flow began, after loading and the prompts
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -128,6 +131,7 @@ class Tally:
             "stage_busy": {name: round(share, 3) for name, share in sorted(self.busy.items())},
             "limited_by": self.limit,
             "trouble": self.trouble(),
+            "on_device": asdict(self.on_device) if self.on_device else None,
         }
 
 
@@ -150,21 +154,24 @@ class Display:
         self._console = Console(stderr=True)
         self._live: Progress | None = None
         self._next_line = PLAIN_LINE_EVERY_S
+        self._cautioned = False
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
         """Show progress for as long as the block runs."""
-        if self._as_json or not self._console.is_terminal:
-            yield self
-            return
-        columns = (BarColumn(30), TaskProgressColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=self._console, transient=True) as self._live:
-            self._task = self._live.add_task("listing …", total=None)
+        with ExitStack() as open_until_the_end:
+            open_until_the_end.callback(self._caution)
+            if self._console.is_terminal and not self._as_json:
+                columns = (BarColumn(30), TaskProgressColumn(), TextColumn("{task.description}"))
+                progress = Progress(*columns, console=self._console, transient=True)
+                self._live = open_until_the_end.enter_context(progress)
+                self._task = self._live.add_task("listing …", total=None)
             yield self
 
     def refresh(self) -> None:
         """Show the tally as it is now; on a plain stream at most one line every PLAIN_LINE_EVERY_S."""
         tally = self._tally
+        self._caution()
         if self._live is not None:
             total = tally.wanted if tally.listing_complete else None
             self._live.update(self._task, description=tally.line(), completed=tally.finished, total=total)
@@ -173,3 +180,13 @@ class Display:
             line = json.dumps({"event": "progress", **tally.state()}) if self._as_json else tally.line()
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
+
+    def _caution(self) -> None:
+        """Say once, when it is known and not hours later, that the device's pixels make other embeddings."""
+        found = self._tally.on_device
+        if self._cautioned or found is None or not found.caution:
+            return
+        self._cautioned = True
+        said = f"{found.sentence} {found.caution}"
+        line = json.dumps({"event": "caution", "caution": said}) if self._as_json else f"Note: {said}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

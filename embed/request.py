@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
+from embed.on_device.record import OnDevice
 from embed.progress import Tally
 from embed.sources import EVERYTHING, Selection
 from store.encoder import Encoder
@@ -42,7 +44,10 @@ class EmbedRequest:
     device: str = "auto"
     precision: str = "auto"
     second_encoder: bool = False  # allow the same weights under another identity beside the first
-    decode: str = "auto"  # as the store has it, else full; draft decodes large JPEGs smaller: another encoder
+    decode: str = "auto"  # as the store has it, else full; draft and gpu make other pixels: another encoder each
+    decode_on: Literal["cuda", "cpu"] = (
+        "cuda"  # the kind of device of decode="gpu"; cpu runs the same code, as an encoder of its own
+    )
     metrics: str | None = None  # a file that holds the job's numbers for Prometheus
     selection: Selection = EVERYTHING
     uri_column: str | None = None  # of a list, where its name does not say that it is one
@@ -89,6 +94,7 @@ class Summary:
     stage_busy: dict[str, float]  # 0 to 1: for which share of the time the stage's places were busy
     limited_by: str  # the stage that was busiest; empty where none was busy
     stopped: bool  # asked to stop before the end
+    on_device: OnDevice | None = None  # of JPEGs that the device has decoded
 
     @property
     def pending(self) -> int:

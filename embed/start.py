@@ -4,10 +4,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from embed.decode import DECODE_MODES
+from embed.decode import DECODE_MODES, GPU_MODES
 from embed.encoders import EncoderSpec, Towers, load_towers, parse_encoder
-from embed.encoders.device import visible_gpus
-from embed.encoders.torchvision_shim import wait_passively
+from embed.encoders.device import choose_device, visible_gpus
+from embed.encoders.torchvision_shim import import_decode_jpeg, wait_passively
 from embed.estimate.estimate import estimate
 from embed.estimate.record import Estimate
 from embed.job import Job
@@ -23,7 +23,7 @@ from embed.sources.read import Again, at_once
 from embed.sources.selection import base
 from embed.stopping import stopped_by_signals
 from store.encoder import Encoder
-from store.errors import WrongEncoder
+from store.errors import UsageError, WrongEncoder
 from store.layout import Store, locate
 from store.location import Location
 from store.preflight import lacks_at_source, lacks_at_store, refuse_unwritable, require
@@ -37,6 +37,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
     """
     wait_passively()
     if request.engine == "ray":
+        _decode_mode(request)  # refused before Ray is asked for
         from embed.on_ray.run import run_on_ray  # noqa: PLC0415  # an extra of its own
 
         return run_on_ray(request, prompts, on_start)
@@ -74,6 +75,7 @@ def made_ready(request: EmbedRequest, *, dry: bool = False, again: Again = at_on
     `dry` leaves even a try to write out; `again` is how S3 is asked for what lies there.
     """
     spec = parse_encoder(request.encoder, random_weights=request.random_weights)
+    mode = _decode_mode(request)
     words = (request.selection, request.uri_column, request.inventory)
     source = open_source(request.source, request.s3, *words, again=again)
     location = locate(request.store, request.s3)
@@ -82,10 +84,18 @@ def made_ready(request: EmbedRequest, *, dry: bool = False, again: Again = at_on
     held = [] if location.read("store.json") is None else [e.encoder for e in Store.open(location).encoders()]
     twins = [encoder for encoder in held if _same_model(encoder, spec)]
     precision = _as_held(request.precision, {encoder.precision for encoder in twins})
-    mode = DECODE_MODES.get(request.decode) or _as_held("auto", {e.decode_mode for e in twins if not e.imported})
+    if request.decode == "auto":
+        mode = _as_held("auto", {e.decode_mode for e in twins if not e.imported})
+        _refuse_without_gpu(request, mode)
     towers = load_towers(spec, device=request.device, precision=precision, decode_mode=mode)
     if not request.second_encoder:
         _refuse_near_twin(held, towers.encoder)
+    if mode in GPU_MODES.values() and towers.image.geometry is None:
+        raise UsageError(
+            f"{towers.encoder.model_name} prepares pictures in a way that only its own library knows.",
+            "Pictures that a GPU decodes are scaled and cropped there too.",
+            "Use --decode full.",
+        )
     return source, location, towers
 
 
@@ -106,6 +116,39 @@ def _processes(request: EmbedRequest) -> int:
     if request.processes is not None or request.options.shard != WHOLE or request.device not in {"auto", "cuda"}:
         return request.processes or 1
     return max(1, len(visible_gpus()))
+
+
+def _decode_mode(request: EmbedRequest) -> str:
+    """Return the mode that the words name, auto where they leave it open; raise UsageError where it needs a GPU."""
+    mode = GPU_MODES[request.decode_on] if request.decode == "gpu" else DECODE_MODES.get(request.decode, "auto")
+    _refuse_without_gpu(request, mode)
+    return mode
+
+
+def _refuse_without_gpu(request: EmbedRequest, mode: str) -> None:
+    """Raise UsageError where this machine or the engine cannot decode in the mode, before anything is downloaded."""
+    wanted = next((kind for kind, name in GPU_MODES.items() if name == mode), None)
+    if wanted is None:
+        return
+    if request.engine == "ray":
+        raise UsageError(
+            "--engine ray decodes apart from the GPU, and the GPU is to decode here.",
+            "Its actors that decode hold no device.",
+            "Leave out --engine ray, or use --decode full or draft in a store of its own.",
+        )
+    place = choose_device(request.device)
+    if place.type != wanted or wanted != request.decode_on:
+        raise UsageError(
+            f"Decoding on a GPU (--decode gpu) needs one with CUDA, and this job runs on {place}.",
+            "A CPU decodes to other pixels, which would be another encoder's.",
+            "Use --decode full; a store begun on a GPU goes on only there.",
+        )
+    if place.type == "cuda" and import_decode_jpeg() is None:
+        raise UsageError(
+            "torchvision cannot decode JPEGs here: its operators do not load beside this torch.",
+            "They are built for one another, with the same CUDA.",
+            "Install both from one index, or use --decode full.",
+        )
 
 
 def _same_model(held: Encoder, spec: EncoderSpec) -> bool:

@@ -9,6 +9,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -264,14 +265,14 @@ def test_draft_reads_less(tmp_path: Path) -> None:
     picture(3).resize((1600, 1200)).save(tmp_path / "large.jpg", quality=90)
     data = (tmp_path / "large.jpg").read_bytes()
     whole, draft = (
-        make(data, SMALL.geometry.pixels, lambda _: None, thumbnails=False, draft_px=px) for px in (None, 128)
+        make(data, SMALL.geometry.pixels, lambda _: None, replace(SMALL, draft_px=px)) for px in (None, 128)
     )
     assert whole.facts == draft.facts
     assert (whole.pixels_sha256 is None, draft.pixels_sha256 is None) == (False, True)
     assert whole.pixels is not None
     assert draft.pixels is not None
     assert 0 < np.abs(whole.pixels.astype(int) - draft.pixels).mean() < 3
-    small = make(picture_bytes(1), SMALL.geometry.pixels, lambda _: None, thumbnails=False, draft_px=128)
+    small = make(picture_bytes(1), SMALL.geometry.pixels, lambda _: None, replace(SMALL, draft_px=128))
     assert small.pixels_sha256 is not None
 
 

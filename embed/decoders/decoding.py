@@ -60,8 +60,7 @@ class Threads:
                 taken.append(needed)
 
         try:
-            ours = self._settings
-            return make(data, self._resize, grant, thumbnails=ours.thumbnails, draft_px=ours.draft_px)
+            return make(data, self._resize, grant, self._settings)
         finally:
             self._memory.give_back(sum(taken))
 

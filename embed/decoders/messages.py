@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embed.decoders.memory import BYTES_PER_PIXEL, UNASKED_BYTES
+from embed.decoders.settings import Settings
 from embed.geometry import Geometry
 from store.records import ErrorCode, ImageFacts, Outcome, Status, failed
 
@@ -24,10 +25,7 @@ class Task:
 
     size_bytes: int
     arena_bytes: int
-    geometry: Geometry
-    thumbnails: bool
-    draft_px: int | None
-    timeout_s: float
+    settings: Settings
 
     def line(self) -> bytes:
         """Return the task as a line."""
@@ -37,7 +35,12 @@ class Task:
     def read(cls, line: bytes) -> "Task":
         """Return the task of a line."""
         fields = json.loads(line)
-        return cls(**{**fields, "geometry": Geometry(**fields["geometry"])})
+        settings = fields.pop("settings")
+        geometry = Geometry(**settings.pop("geometry"))
+        return cls(settings=Settings(geometry, **settings), **fields)
+
+
+_PLAIN = ("sha256", "pixels_sha256", "pixels_bytes", "thumbnail_bytes", "for_device")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Answer:
     pixels_sha256: str | None
     pixels_bytes: int
     thumbnail_bytes: int
+    for_device: bool = False
 
     def line(self) -> bytes:
         """Return the answer as a line."""
@@ -61,7 +65,7 @@ class Answer:
         said, facts = fields["outcome"], fields["facts"]
         code = said["error_code"]
         outcome = Outcome(Status(said["status"]), ErrorCode(code) if code else None, said["error_detail"])
-        known = {name: fields[name] for name in ("sha256", "pixels_sha256", "pixels_bytes", "thumbnail_bytes")}
+        known = {name: fields[name] for name in _PLAIN}
         return cls(outcome=outcome, facts=ImageFacts(**facts) if facts else None, **known)
 
 

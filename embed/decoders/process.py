@@ -55,8 +55,7 @@ class DecodingProcess:
         at = place_of_results(len(data))
         self._stretch(at + pixels + THUMBNAIL_BYTES)
         self._arena[: len(data)] = data
-        shared = (settings.geometry, settings.thumbnails, settings.draft_px, settings.timeout_s)
-        answer = self._ask(Task(len(data), self._size, *shared), memory)
+        answer = self._ask(Task(len(data), self._size, settings), memory)
         ends = at + answer.pixels_bytes, at + answer.pixels_bytes + answer.thumbnail_bytes
         whole = answer.pixels_bytes == pixels
         return Made(
@@ -66,6 +65,7 @@ class DecodingProcess:
             answer.pixels_sha256,
             np.frombuffer(self._arena[at : ends[0]], np.uint8).reshape(settings.geometry.shape) if whole else None,
             self._arena[ends[0] : ends[1]] or None,
+            answer.for_device,
         )
 
     @property

@@ -15,4 +15,5 @@ class Settings:
     geometry: Geometry
     thumbnails: bool = True
     draft_px: int | None = None  # a JPEG may be decoded at a fraction that keeps its shortest side at least so long
+    for_device: bool = False  # a JPEG that a device can decode is only looked at, see `embed/jpegs.py`
     timeout_s: float = TIMEOUT_S

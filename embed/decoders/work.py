@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embed.decode import Refused, decode
+from embed.decoders.settings import Settings
 from embed.thumbnails import thumbnail
 from store.records import EMBEDDED, ImageFacts, Outcome
 
@@ -18,7 +19,10 @@ Grant = Callable[[ImageFacts], None]
 
 @dataclass(frozen=True)
 class Made:
-    """What came of the bytes of one object. `pixels` is (3, H, W) uint8, present where the outcome is embedded."""
+    """What came of the bytes of one object. `pixels` is (3, H, W) uint8, present where the outcome is embedded.
+
+    `for_device`: they show the picture and are not its pixels, which a device is to make of the bytes.
+    """
 
     outcome: Outcome
     facts: ImageFacts | None = None
@@ -26,13 +30,14 @@ class Made:
     pixels_sha256: str | None = None
     pixels: NDArray[np.uint8] | None = None
     thumbnail: bytes | None = None
+    for_device: bool = False
 
 
-def make(data: bytes, resize: Resize, grant: Grant, *, thumbnails: bool, draft_px: int | None = None) -> Made:
+def make(data: bytes, resize: Resize, grant: Grant, settings: Settings) -> Made:
     """Decode one object's bytes; `grant` is asked before pixels take memory, and may raise Refused."""
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        decoded = decode(data, grant, draft_px)
+        decoded = decode(data, grant, settings.draft_px, for_device=settings.for_device)
     except Refused as refused:
         return Made(refused.outcome, refused.facts, sha256)
     return Made(
@@ -41,7 +46,8 @@ def make(data: bytes, resize: Resize, grant: Grant, *, thumbnails: bool, draft_p
         sha256,
         None if decoded.reduced else _sha256_of_pixels(decoded.image),
         resize(decoded.image),
-        thumbnail(decoded.image) if thumbnails else None,
+        thumbnail(decoded.image) if settings.thumbnails else None,
+        decoded.for_device,
     )
 
 

@@ -56,7 +56,7 @@ class Worker:
         """Answer until the input closes."""
         for line in self._tasks:
             task = Task.read(line)
-            signal.setitimer(signal.ITIMER_REAL, task.timeout_s)
+            signal.setitimer(signal.ITIMER_REAL, task.settings.timeout_s)
             try:
                 answer = self._do(task).line()
             except Exception:  # noqa: BLE001  # told to the job, which ends with it: a fault of ours, of no image
@@ -71,13 +71,8 @@ class Worker:
         arena = self._mapped(task.arena_bytes)
         self._allow(UNASKED_BYTES)
         data = arena[: task.size_bytes]
-        made = make(
-            data,
-            task.geometry.pixels,
-            lambda facts: self._ask_for(facts, task),
-            thumbnails=task.thumbnails,
-            draft_px=task.draft_px,
-        )
+        resize = task.settings.geometry.pixels
+        made = make(data, resize, lambda facts: self._ask_for(facts, task), task.settings)
         at = place_of_results(task.size_bytes)
         sizes = [0, 0]
         if made.pixels is not None:
@@ -86,7 +81,7 @@ class Worker:
         if made.thumbnail is not None:
             sizes[1] = len(made.thumbnail)
             arena[at + sizes[0] : at + sum(sizes)] = made.thumbnail
-        return Answer(made.outcome, made.facts, made.sha256, made.pixels_sha256, *sizes)
+        return Answer(made.outcome, made.facts, made.sha256, made.pixels_sha256, sizes[0], sizes[1], made.for_device)
 
     def _mapped(self, size_bytes: int) -> mmap.mmap:
         if self._arena is None or len(self._arena) != size_bytes:
@@ -106,7 +101,7 @@ class Worker:
         if not granted:
             raise Refused(over_memory(facts, needed), facts)
         self._allow(needed)
-        signal.setitimer(signal.ITIMER_REAL, task.timeout_s)
+        signal.setitimer(signal.ITIMER_REAL, task.settings.timeout_s)
 
     def _allow(self, more_bytes: int) -> None:
         """Let the kernel refuse this process more memory than the task needs: Pillow then raises MemoryError."""

@@ -38,7 +38,7 @@ class ImageTower:
         self.geometry = geometry_of(loaded.model, self._steps)
         """What `prepare` does, for processes without torch; None where it cannot be told without it."""
         self._model, self._to_length_one = loaded.model.to(device), torch.nn.functional.normalize
-        self._road, self._dtype = Road(device), dtype_of(precision)
+        self.device, self._road, self._dtype = device, Road(device), dtype_of(precision)
         self._model.visual.to(self._dtype)
         if device.type != "mps" and _is_convolutional(loaded.model.visual):
             self._model.visual.to(memory_format=torch.channels_last)

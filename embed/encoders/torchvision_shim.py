@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
@@ -47,6 +47,20 @@ def import_open_clip() -> ModuleType:
     with _LOCK, quiet():
         _import_torchvision(torch)
         return _import("open_clip")
+
+
+@cache
+def import_decode_jpeg() -> Callable[..., Any] | None:
+    """Return torchvision's JPEG decoder; None where its operators do not load beside this torch.
+
+    https://docs.pytorch.org/vision/0.28/generated/torchvision.io.decode_jpeg.html; from 0.29 on it is deprecated in
+    favour of torchcodec (https://github.com/pytorch/vision/pull/9609), whose pixels would be a mode of their own.
+    """
+    torch = import_torch()
+    with _LOCK, quiet():
+        _import_torchvision(torch)
+        decode: Callable[..., Any] | None = getattr(_import("torchvision.io"), "decode_jpeg", None)
+    return decode if hasattr(torch.ops.image, "decode_jpeg") else None
 
 
 @cache

@@ -156,9 +156,9 @@ def _verify_dimension(encoder: Encoder, dim: int) -> None:
 def _verify_pixels(encoder: Encoder, loaded: LoadedModel) -> None:
     if encoder.imported:
         return
-    from embed.decode import DECODE_MODES  # noqa: PLC0415 - needs Pillow, which is optional
+    from embed.decode import DECODE_MODES, GPU_MODES  # noqa: PLC0415 - needs Pillow, which is optional
 
-    ours = (describe_preprocessing(loaded.model), *DECODE_MODES.values())
+    ours = (describe_preprocessing(loaded.model), *DECODE_MODES.values(), *GPU_MODES.values())
     if encoder.preprocessing != ours[0] or encoder.decode_mode not in ours[1:]:
         raise WrongEncoder(
             f"The store's images were prepared in another way: {encoder.preprocessing} after {encoder.decode_mode!r}, "

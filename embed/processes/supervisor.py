@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from embed.metrics import metrics_file
+from embed.on_device.record import OnDevice, together
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
 from embed.stopping import stopped_by_signals
@@ -147,6 +148,7 @@ class _Family:
             stage_busy=first.get("stage_busy", {}),
             limited_by=first.get("limited_by", ""),
             stopped=stopped or any(one["stopped"] for one in ended),
+            on_device=tally.on_device,
         )
 
     def _add_up(self) -> None:
@@ -164,6 +166,7 @@ class _Family:
             for name, spent in state.get("stage_seconds", {}).items():
                 seconds[name] += spent
         tally.stage_seconds = seconds
+        tally.on_device = together(OnDevice(**found) for state in states if (found := state.get("on_device")))
 
 
 @contextmanager
