@@ -45,9 +45,7 @@ class EmbedRequest:
     precision: str = "auto"
     second_encoder: bool = False  # allow the same weights under another identity beside the first
     decode: str = "auto"  # as the store has it, else full; draft and gpu make other pixels: another encoder each
-    decode_on: Literal["cuda", "cpu"] = (
-        "cuda"  # the kind of device of decode="gpu"; cpu runs the same code, as an encoder of its own
-    )
+    decode_on: Literal["cuda", "cpu"] = "cuda"  # where decode="gpu" does so; cpu: the same code, another encoder
     metrics: str | None = None  # a file that holds the job's numbers for Prometheus
     selection: Selection = EVERYTHING
     uri_column: str | None = None  # of a list, where its name does not say that it is one
