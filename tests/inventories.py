@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 from collections.abc import Sequence
+from urllib.parse import quote_plus
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,7 +47,7 @@ def put_inventory(
 
 def _csv(bucket: str, rows: Sequence[tuple[str, str, str]]) -> bytes:
     lines = (
-        f'"{bucket}","{key.replace(" ", "+").replace("é", "%C3%A9")}","v","{latest}","false","{_SIZE_BYTES}",'
+        f'"{bucket}","{quote_plus(key, safe="/")}","v","{latest}","false","{_SIZE_BYTES}",'
         f'"2026-01-01T12:00:00.000Z","{etag}"\n'
         for key, etag, latest in rows
     )

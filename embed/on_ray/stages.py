@@ -8,6 +8,7 @@ import pickle  # between our own processes
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from embed.batches import image_row
 from embed.decoders import Memory, Processes, Settings
 from embed.encoders import load_image_tower, parse_encoder
 from embed.encoders.torchvision_shim import wait_passively
-from embed.patience import Reads
+from embed.patience import Reads, patiently
 from embed.prepare import Prepared, Preparer
 from embed.progress import Tally
 from embed.request import EmbedRequest
@@ -46,9 +47,11 @@ class Prepare:
     def __init__(self, work: Work) -> None:
         """Open the source; nothing is listed."""
         request = work.request
-        source = open_source(request.source, request.s3, request.selection, request.uri_column, request.inventory)
+        patience_s, over = request.options.patience_s, Event()
+        words = (request.selection, request.uri_column, request.inventory)
+        source = open_source(request.source, request.s3, *words, again=lambda do: patiently(do, patience_s, over))
         self._tally = Tally()
-        self._reads = Reads(source, request.options.patience_s)
+        self._reads = Reads(source, patience_s, over)
         decoding = Processes(1, work.settings, Memory(request.options.memory_bytes))
         self._prepare = Preparer(self._reads, decoding, self._tally)
         self._pool = ThreadPoolExecutor(source.readers, thread_name_prefix="reader")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from embed.sources.folder import FolderSource, path_of
+from embed.sources.listing.files import Files
 from embed.sources.listing.inventory import InventorySource
 from embed.sources.lists import SUFFIXES, ListSource
 from embed.sources.read import Again, Fetched, ReadFailed, Source, at_once
@@ -12,7 +13,6 @@ from embed.sources.s3 import S3Source
 from embed.sources.selection import Selection, selected
 from embed.sources.tars import TarSource
 from store.errors import SourceError, UsageError
-from store.layout import locate
 from store.s3 import S3Options
 
 __all__ = ["EVERYTHING", "Fetched", "ReadFailed", "Selection", "Source", "open_source", "refuse_overlap"]
@@ -49,7 +49,7 @@ def open_source(  # noqa: PLR0913  # the words of a source, most of which may be
     if inventory is not None:
         if not isinstance(place, S3Source):
             raise UsageError(f"--inventory lists a prefix of S3, and {text} is none.", do="Leave it out.")
-        place = InventorySource(place, inventory, lambda folder: locate(folder, options))
+        place = InventorySource(place, inventory, lambda folder: Files.at(folder, options, again))
     return selected(place, selection)
 
 

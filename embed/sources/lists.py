@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from embed.sources.folder import PAGE_OBJECTS, FolderSource, file_object, path_of
 from embed.sources.http import UNVERSIONED, HttpReader
+from embed.sources.listing.files import Files
 from embed.sources.read import Again, Fetched, ReadFailed, at_once
 from embed.sources.s3 import S3Source
 from embed.sources.selection import Selection, base
 from store.errors import SourceError, UnknownName, UsageError
 from store.extra_columns import UserList
-from store.layout import locate
 from store.records import ErrorCode, SourceObject
 from store.s3 import S3Options, split_uri
 from store.uris import UriRegister
@@ -66,7 +66,7 @@ class ListSource:
         """Read the list's columns; raise a ClipsieveError where it is none, or names no URIs."""
         self.uri = text if text.startswith("s3://") else "file://" + quote(str(Path(text).expanduser().resolve()))
         self._selection = selection
-        self._path = _local(text, options)
+        self._path = _local(text, options, again)
         if text.startswith("s3://"):
             weakref.finalize(self, shutil.rmtree, self._path.parent, ignore_errors=True)
         self._columns = _columns_of(self._path, self.uri)
@@ -175,7 +175,7 @@ def _values(batch: pa.RecordBatch, name: str | None) -> Sequence[object]:
     return batch.column(name).to_pylist() if name else [None] * batch.num_rows
 
 
-def _local(text: str, options: S3Options) -> Path:
+def _local(text: str, options: S3Options, again: Again) -> Path:
     """Return the list on local disk; one on S3 is copied there, for as long as the source lives."""
     if not text.startswith("s3://"):
         path = Path(text).expanduser()
@@ -184,7 +184,7 @@ def _local(text: str, options: S3Options) -> Path:
         return path.resolve()
     place, _, name = text.rpartition("/")
     path = Path(tempfile.mkdtemp(prefix="clipsieve-list-"), name)
-    with locate(place, options).open(name) as remote, path.open("wb") as local:
+    with Files.at(place, options, again).open(name) as remote, path.open("wb") as local:
         shutil.copyfileobj(remote, local, 1 << 24)
     return path
 
