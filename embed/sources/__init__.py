@@ -37,7 +37,7 @@ def open_source(  # noqa: PLR0913  # the words of a source, most of which may be
     """Return the source that a user's word means, or what is wanted of it; nothing is listed yet.
 
     `s3://bucket/prefix/` or a folder; tars, where it ends in `.tar`; a list, where it ends in `.parquet` or `.csv`.
-    `again` is how S3 is asked for what lies there.
+    `again` is how S3 or a mount is asked for what lies there.
     """
     if text.endswith(SUFFIXES) and inventory is None:
         return ListSource(text, options, uri_column, selection, again=again)
@@ -68,7 +68,7 @@ def _place_of(text: str, options: S3Options, again: Again) -> FolderSource | S3S
     path = Path(text).expanduser()
     if not path.is_dir():
         raise SourceError(f"The source {text} {'is a file' if path.exists() else 'does not exist'}.", do=_KNOWN)
-    return FolderSource(path)
+    return FolderSource(path, again)
 
 
 def _split(text: str) -> tuple[str, str]:

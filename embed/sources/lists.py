@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from embed.sources.folder import PAGE_OBJECTS, FolderSource, file_object, path_of
+from embed.sources.folder import PAGE_OBJECTS, FolderSource, path_of
 from embed.sources.http import UNVERSIONED, HttpReader
 from embed.sources.listing.files import Files
 from embed.sources.read import Again, Fetched, ReadFailed, at_once
@@ -74,6 +74,7 @@ class ListSource:
         self._etag, self._size = (_first(self._columns, _FACTS[name]) for name in ("etag", "size_bytes"))
         self._http = HttpReader(READERS)
         self._bucket = lru_cache(256)(lambda name: S3Source(f"s3://{name}/", options, again))
+        self._disk = FolderSource(Path("/"), again)
         self._rows: list[int] = []
         self._ids: list[bytes] = []
 
@@ -105,7 +106,7 @@ class ListSource:
         if kind == "s3":
             return self._bucket(wanted.bucket).fetch(wanted)
         if kind == "file":
-            return FolderSource(Path("/")).fetch(wanted)
+            return self._disk.fetch(wanted)
         if kind in _KINDS:
             return self._http.fetch(wanted)
         raise ReadFailed(ErrorCode.NOT_FOUND, f"no URI that clipsieve reads; known are {', '.join(_KINDS)}")
@@ -149,7 +150,7 @@ class ListSource:
         if one.bucket is not None:
             return self._bucket(one.bucket).look(one)
         if one.uri.startswith("file://"):
-            found = file_object(path_of(one.uri), one.source, one.key)
+            found = self._disk.look(path_of(one.uri), one.key, one.source)
             return _plain(found, uri=one.uri) if found else None
         said = self._http.look(one.uri) if one.uri.startswith("http") else None
         if said is None:
