@@ -21,7 +21,7 @@ from embed.on_ray.stages import OBJECT, Encode, Prepare, Work
 from embed.patience import patiently
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary
-from embed.sources import Source
+from embed.sources import Source, recalling
 from embed.stopping import stopped_by_signals
 from store.errors import ClipsieveError, NotNow, SourceError, UsageError
 from store.extra_columns import keep_columns
@@ -64,7 +64,7 @@ def run_on_ray(request: EmbedRequest, prompts: Sequence[str], on_start: OnStart)
             write_metrics()
 
         with joined(ray):
-            _Flow(ray, work, source, store, tally, stop, on_tick).run()
+            _Flow(ray, work, recalling(source, store), store, tally, stop, on_tick).run()
     return Summary(
         run_id=run_id,
         encoder_id=store.encoder.encoder_id,

@@ -10,12 +10,13 @@ from embed.sources.listing.inventory import InventorySource
 from embed.sources.lists import SUFFIXES, ListSource
 from embed.sources.read import Again, Fetched, ReadFailed, Source, at_once
 from embed.sources.s3 import S3Source
-from embed.sources.selection import Selection, selected
+from embed.sources.selection import Selected, Selection, selected
 from embed.sources.tars import TarSource
 from store.errors import SourceError, UsageError
+from store.layout import EncoderStore
 from store.s3 import S3Options
 
-__all__ = ["EVERYTHING", "Fetched", "ReadFailed", "Selection", "Source", "open_source", "refuse_overlap"]
+__all__ = ["EVERYTHING", "Fetched", "ReadFailed", "Selection", "Source", "open_source", "recalling", "refuse_overlap"]
 
 
 _KNOWN = (
@@ -69,6 +70,13 @@ def _place_of(text: str, options: S3Options, again: Again) -> FolderSource | S3S
     if not path.is_dir():
         raise SourceError(f"The source {text} {'is a file' if path.exists() else 'does not exist'}.", do=_KNOWN)
     return FolderSource(path, again)
+
+
+def recalling(source: Source, store: EncoderStore) -> Source:
+    """Return the same source, which does not ask again about what its last listing in this store tells: of tars."""
+    if isinstance(source, TarSource):
+        return source.recalling(store)
+    return selected(recalling(source.source, store), source.selection) if isinstance(source, Selected) else source
 
 
 def _split(text: str) -> tuple[str, str]:
