@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -96,15 +97,16 @@ class FolderSource:
         waiting = [os.fsencode(self.path)]
         while waiting:
             parent = waiting.pop()
-            names, folders = self._asked(parent, lambda parent=parent: _entries(parent))  # type: ignore[misc]
+            names, folders = self._asked(parent, partial(_entries, parent))
             if os.fsencode(OWN) in folders:
-                folders = folders - moved_aside(parent)
-            for name in sorted(names):
+                aside = moved_aside(parent)
+                folders = [name for name in folders if name not in aside]
+            for name in names:
                 path = os.path.join(parent, name)  # noqa: PTH118  # bytes, which pathlib does not take
                 key = os.path.relpath(path, os.fsencode(self.path)).decode("utf-8", "backslashreplace")
                 if (one := self.look(path, key, self.uri)) is not None:
                     yield one
-            waiting += [os.path.join(parent, name) for name in sorted(folders, reverse=True)]  # noqa: PTH118  # as above
+            waiting += [os.path.join(parent, name) for name in reversed(folders)]  # noqa: PTH118  # as above
 
     def _asked(self, path: bytes, ask: Callable[[], Answer]) -> Answer:
         """Return what the file system answers; raise SourceError where it refuses, or stays away."""
@@ -126,15 +128,18 @@ class FolderSource:
             ) from error
 
 
-def _entries(folder: bytes) -> tuple[set[bytes], set[bytes]]:
-    """Return the names of what lies in a folder, and of the folders there; a link to a folder is neither."""
-    names, folders = set(), set()
+def _entries(folder: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the names of what lies in a folder, and of the folders there, sorted; a link to a folder is neither."""
+    names: list[bytes] = []
+    folders: list[bytes] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not _is_folder(entry):
-                names.add(entry.name)
+                names.append(entry.name)
             elif not entry.is_symlink():
-                folders.add(entry.name)
+                folders.append(entry.name)
+    names.sort()
+    folders.sort()
     return names, folders
 
 
