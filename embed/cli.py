@@ -218,12 +218,12 @@ def _show(summary: Summary, store: str) -> None:
         click.echo(f"Not images: {summary.not_images:,}.")
     for code, count in sorted(summary.errors.items(), key=lambda item: (-item[1], item[0])):
         click.echo(f"Failed, {code}: {count:,}.")
-    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in sorted(summary.stage_seconds.items()))
-    click.echo(f"Time by stage, summed over threads: {stages}.")
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
-    click.echo(
-        f"Busy: {shares}; encode is the device{f'; limited by {limit}' if (limit := summary.limited_by) else ''}."
-    )
+    if summary.stage_busy:
+        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in sorted(summary.stage_seconds.items()))
+        click.echo(f"Time by stage, summed over threads: {stages}.")
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in sorted(summary.stage_busy.items()))
+        limit = f"; limited by {summary.limited_by}" if summary.limited_by else ""
+        click.echo(f"Busy: {shares}; encode is the device{limit}.")
     if device := summary.on_device:
         refused = f", {device.refused:,} left to the CPU" if device.refused else ""
         click.echo(f"JPEGs decoded on the device: {device.decoded:,}{refused}. {device.sentence}")

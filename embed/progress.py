@@ -80,12 +80,17 @@ class Tally:
             self.bytes_read += count
 
     @property
-    def busy(self) -> dict[str, float]:
-        """By stage the share of the time, 0 to 1, for which its places have been busy since the work began."""
+    def available(self) -> dict[str, float]:
+        """By stage the seconds for which its places, taken together, could have been busy since the work began."""
         if self.working_since is None:
             return {}
         clock = max(time.monotonic() - self.working_since, 1e-9)
-        return {name: min(1.0, self.stage_seconds[name] / (clock * count)) for name, count in self.places.items()}
+        return {name: clock * count for name, count in self.places.items()}
+
+    @property
+    def busy(self) -> dict[str, float]:
+        """By stage the share of the time, 0 to 1, for which its places have been busy since the work began."""
+        return {name: min(1.0, self.stage_seconds[name] / seconds) for name, seconds in self.available.items()}
 
     @property
     def limit(self) -> str:

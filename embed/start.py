@@ -17,7 +17,7 @@ from embed.processes.supervisor import run_all
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
 from embed.silence import native_output_silenced
-from embed.sources import Source, open_source, refuse_overlap
+from embed.sources import Source, open_source, recalling, refuse_overlap
 from embed.sources.lists import SUFFIXES
 from embed.sources.read import Again, at_once
 from embed.sources.selection import base
@@ -56,7 +56,7 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
             show()
             write_metrics()
 
-        return Job(source, store, towers, request.options, stop, tally, on_tick, over).run(prompts)
+        return Job(recalling(source, store), store, towers, request.options, stop, tally, on_tick, over).run(prompts)
 
 
 def run_estimate(request: EmbedRequest) -> Estimate:
@@ -66,7 +66,7 @@ def run_estimate(request: EmbedRequest) -> Estimate:
     held = [] if location.read("store.json") is None else Store.open(location).encoders()
     there = next((store for store in held if store.encoder.fingerprint == towers.encoder.fingerprint), None)
     with native_output_silenced():
-        return estimate(source, there, towers, request.options)
+        return estimate(recalling(source, there) if there else source, there, towers, request.options)
 
 
 def made_ready(request: EmbedRequest, *, dry: bool = False, again: Again = at_once) -> tuple[Source, Location, Towers]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from store.layout import EncoderStore
 from store.ledger import id_halves
-from store.location import glob_escaped
+from store.location import Location, glob_escaped
 from store.parts import ROW_GROUP_ROWS, damaged, parquet_writer
 from store.records import SourceObject
 from store.schema import LISTING, objects_table
@@ -41,6 +41,9 @@ _KNOWN = """
 
 _CONTENT = b"clipsieve.content"
 _SOURCE = b"clipsieve.source"
+_WHOLE, _WHOLE_VALUE = b"clipsieve.whole", b"1"
+"""Says that a run looked at everything. Give it another value where a source would list other objects of what is the
+same still, as tars with another ending of pictures do: then every tar is read once more."""
 
 
 class ListingWriter:
@@ -59,7 +62,7 @@ class ListingWriter:
         does not cover is taken over from what the store knew: a look at a part says nothing of the rest.
         """
         self._store, self._source, self._run_id, self._covers = store, source, run_id, covers
-        self._source_digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+        self._source_digest = _digest(source)
         self._content = 0
         self.objects = 0
         """How many were added."""
@@ -102,7 +105,8 @@ class ListingWriter:
             return False
         if self._writer.is_open:  # else this is another attempt
             self._write_waiting()
-            self._writer.add_key_value_metadata({_CONTENT: content, _SOURCE: self._source.encode()})
+            said = {_CONTENT: content, _SOURCE: self._source.encode()}
+            self._writer.add_key_value_metadata(said | ({_WHOLE: _WHOLE_VALUE} if self._covers is None else {}))
             self._writer.close()
         self._store.location.write(f"listings/{self._run_id}.{self._source_digest}.parquet", self._spool)
         return True
@@ -147,11 +151,15 @@ class ListingWriter:
         return so_far
 
     def _says_nothing_new(self, content: bytes) -> bool:
+        """Whether the newest listing of this source has these objects, and has looked at as much."""
         newest = {name.split(".")[-2]: name for name in self._store.refreshed().newest_listings()}
         mine = newest.pop(self._source_digest, None)
-        if mine is None or self._metadata(mine).get(_CONTENT) != content:
+        said = {} if mine is None else _metadata(self._store.location, mine)
+        if mine is None or said.get(_CONTENT) != content or (self._covers is None and said.get(_WHOLE) != _WHOLE_VALUE):
             return False
-        return not any(name > mine and self._overlaps(self._metadata(name)) for name in newest.values())
+        return not any(
+            name > mine and self._overlaps(_metadata(self._store.location, name)) for name in newest.values()
+        )
 
     def _overlaps(self, metadata: dict[bytes, bytes]) -> bool:
         other = metadata.get(_SOURCE, b"").decode()
@@ -159,13 +167,28 @@ class ListingWriter:
             return True  # a list may name anything
         return other.startswith(self._source) or self._source.startswith(other)
 
-    def _metadata(self, name: str) -> dict[bytes, bytes]:
-        """Return what a listing's file says of itself; raise StoreDamaged where it cannot be read."""
-        try:
-            with self._store.location.open(name) as file:
-                return pq.ParquetFile(file).metadata.metadata or {}
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(self._store.location, name, error) from error
+
+def listings_of(store: EncoderStore, source: str) -> list[str]:
+    """Return the names of every listing of a source, the newest last."""
+    return [name for name in store.parts("listings") if name.split(".")[-2] == _digest(source)]
+
+
+def is_whole(location: Location, name: str) -> bool:
+    """Whether the run of a listing looked at everything, not at a part; raise StoreDamaged where nobody can tell."""
+    return _metadata(location, name).get(_WHOLE) == _WHOLE_VALUE
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:12]
+
+
+def _metadata(location: Location, name: str) -> dict[bytes, bytes]:
+    """Return what a listing's file says of itself; raise StoreDamaged where it cannot be read."""
+    try:
+        with location.open(name) as file:
+            return pq.ParquetFile(file).metadata.metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(location, name, error) from error
 
 
 def _xor(ids: pa.ChunkedArray) -> int:

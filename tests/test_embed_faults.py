@@ -13,8 +13,10 @@ import pytest
 from embed import patience as patience_module
 from store import s3_client
 from tests.embedding import all_rows, embed, embed_command, outcomes, retry_at_once
-from tests.pictures import OUTCOMES
+from tests.inventories import put_inventory
+from tests.pictures import OUTCOMES, picture_bytes
 from tests.servers.moto_server import Answer, Fault, MotoServer, Wire
+from tests.test_source_tars import tar_bytes
 
 BUCKET = "album-of-faults"
 SOURCE = f"s3://{BUCKET}/"
@@ -162,6 +164,51 @@ def test_outage_while_listing(
     embed(SOURCE, tmp_path, tiny_encoder)
     assert total["listings"] > limit
     assert all_rows(tmp_path) == quiet_rows
+
+
+def listed_from(kind: str, s3: MotoServer, bucket: str) -> tuple[str, dict[str, str], dict[str, str]]:
+    """A source whose listing lies in files of `bucket`: its words, the options it needs, and what is to come of it."""
+    client = s3.client()
+    if kind == "tars":
+        client.put_object(Bucket=bucket, Key="in/0.tar", Body=tar_bytes({"a.jpg": picture_bytes(1)}))
+        return f"s3://{bucket}/in/*.tar", {}, {"0.tar/a.jpg": "embedded"}
+    if kind == "list":
+        text = "".join(f"{SOURCE}{key}\n" for key in ("cats/00.jpg", "cats/01.png"))
+        client.put_object(Bucket=bucket, Key="photos.csv", Body=f"uri\n{text}".encode())
+        return f"s3://{bucket}/photos.csv", {}, dict.fromkeys(("cats/00.jpg", "cats/01.png"), "embedded")
+    found = client.list_objects_v2(Bucket=BUCKET)["Contents"]
+    manifest = put_inventory(
+        s3, BUCKET, kind, [(one["Key"], one["ETag"].strip('"'), "true") for one in found], into=bucket
+    )
+    return SOURCE, {"inventory": manifest}, OUTCOMES
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "CSV", "list", "tars"])
+def test_outage_while_a_listing_is_read(
+    s3: MotoServer, kind: str, bucket: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """The files that a listing is read from are waited for as the listing of a prefix is; beyond --patience it ends."""
+    source, options, expected = listed_from(kind, s3, bucket)
+    asked = Counter[str]()
+
+    def away(method: str, path: str) -> Answer:
+        if method not in {"GET", "HEAD"} or not path.startswith(f"/{bucket}/"):
+            return None
+        asked[method + path] += 1
+        return (
+            (Wire.RESET if asked[method + path] % 2 else (503, "SlowDown")) if asked[method + path] <= limit else None
+        )
+
+    limit = 10**9
+    s3.faults.append(away)
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    result = embed_command(source, tmp_path, tiny_encoder, "--patience", "0.05", *words)
+    assert (result.exit_code, f"Cannot read s3://{bucket}/" in result.stderr) == (1, True), result.output
+    asked.clear()
+    limit = 30
+    embed(source, tmp_path, tiny_encoder, **options)
+    assert min(asked.values()) > limit
+    assert outcomes(tmp_path) == expected
 
 
 def test_outage_that_lasts(

@@ -1,13 +1,8 @@
 """A listing by many requests at once is the plain one: every key once, in order, whatever the keys look like."""
 
-import gzip
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +12,7 @@ from embed.sources import s3 as s3_module
 from embed.sources.listing.ranges import Page, Question, Ranges
 from store.errors import SourceError, UsageError
 from store.s3 import S3Options
+from tests.inventories import put_inventory
 from tests.servers import S3Server
 
 
@@ -109,49 +105,6 @@ def test_real_servers(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 
 
 # Inventories
-
-SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
-
-
-def put_inventory(s3: S3Server, bucket: str, kind: str, rows: Sequence[tuple[str, str, str]], **other: object) -> str:
-    """Write an inventory of (key, etag, is latest) as AWS lays it out; return its manifest."""
-    client = s3.client()
-    file = io.BytesIO()
-    if kind == "CSV":
-        lines = (
-            f'"{bucket}","{key.replace(" ", "+").replace("é", "%C3%A9")}","v","{latest}","false","7",'
-            f'"2026-01-01T12:00:00.000Z","{etag}"\n'
-            for key, etag, latest in rows
-        )
-        file.write(gzip.compress("".join(lines).encode()))
-    else:
-        times = pa.array([1_767_268_800_000] * len(rows), pa.timestamp("ms"))
-        latest = [one == "true" for _, _, one in rows]
-        columns = {
-            "bucket": [bucket] * len(rows),
-            "key": [row[0] for row in rows],
-            "size": [7] * len(rows),
-            "last_modified_date": times,
-            "e_tag": [row[1] for row in rows],
-            "is_latest": latest,
-        }
-        pq.write_table(pa.table(columns), file)
-    client.put_object(Bucket=bucket, Key="inv/data/1", Body=file.getvalue())
-    names = (
-        SCHEMA
-        if kind == "CSV"
-        else "message s3.inventory { required binary key; optional int64 size; e_tag; last_modified_date }"
-    )
-    manifest = {
-        "sourceBucket": bucket,
-        "destinationBucket": f"arn:aws:s3:::{bucket}",
-        "fileFormat": kind,
-        "fileSchema": names,
-        "files": [{"key": "inv/data/1", "size": len(file.getvalue())}],
-        **other,
-    }
-    client.put_object(Bucket=bucket, Key="inv/2026/manifest.json", Body=json.dumps(manifest).encode())
-    return f"s3://{bucket}/inv/2026/manifest.json"
 
 
 @pytest.mark.parametrize("kind", ["CSV", "Parquet"])

@@ -27,7 +27,7 @@ from embed.geometry import Geometry
 from embed.on_device import decoder, waiting
 from embed.on_device.decoder import DeviceDecoder, Jpeg
 from embed.on_device.record import OnDevice, together
-from embed.processes import supervisor
+from embed.processes.family import Child, Family
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary
 from store.encoder import Encoder
@@ -375,7 +375,7 @@ def test_several_processes_say_it_together() -> None:
 
     nobody = subprocess.Popen(["true"])  # any process: what it says is said here
     nobody.wait()
-    family = supervisor._Family([supervisor._Child(nobody, number) for number in (1, 2, 3)], "source", on_start)
+    family = Family([Child(nobody, number) for number in (1, 2, 3)], "source", on_start)
     said: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
     record = Encoder.of_imported("model", "tag", 4, 100.0).to_json().decode()
     for place, found in enumerate(states):

@@ -3,35 +3,41 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+import clipsieve
+from embed import patience as patience_module
 from embed.on_ray import run as run_module
-from store.errors import MissingExtra
-from tests.embedding import all_rows, embed, outcomes
+from embed.on_ray.cluster import ray_module
+from embed.request import EmbedRequest, Started
+from embed.sources import folder as folder_module
+from store.errors import MissingExtra, SourceError
+from tests import buckets
+from tests.embedding import all_rows, embed, outcomes, retry_at_once, shelf
 from tests.pictures import picture_bytes
+from tests.servers.moto_server import Answer, MotoServer
 
 ray = pytest.importorskip("ray", reason="these tests run on Ray, which needs the ray extra")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # Ray starts in ten seconds, and each actor loads torch
 
 
 @pytest.fixture(scope="module")
-def _cluster() -> Iterator[None]:
-    """Ray on this machine, once for all."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+def _cluster(moto_s3: MotoServer) -> Iterator[None]:
+    """Ray on this machine, once for all; its actors find this project and the S3 server as this process does."""
     root = str(Path(__file__).resolve().parents[1])
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([root, *([before] if before else [])])
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patched.setenv("PYTHONPATH", os.pathsep.join([root, *([before] if before else [])]))
+        for name, value in moto_s3.environment().items():
+            patched.setenv(name, value)
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -73,8 +79,52 @@ def test_same_rows_and_killed_actor(
     assert (again.already_done, again.embedded) == (42, 0)
 
 
+@pytest.mark.usefixtures("_cluster")
+@pytest.mark.filterwarnings("default")  # as above
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_outage_while_listing(
+    s3: MotoServer, bucket: str, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing waits for the service as that of a local job does, and beyond --patience the job ends."""
+    retry_at_once(monkeypatch)
+    monkeypatch.setattr(patience_module, "FIRST_WAIT_S", 0.0)
+    buckets.put(bucket, "a.jpg", picture_bytes(1))
+    asked: list[str] = []
+
+    def away(method: str, path: str) -> Answer:
+        if method != "GET" or path.rstrip("/") != f"/{bucket}":
+            return None
+        asked.append(path)
+        return (503, "SlowDown") if 1 < len(asked) <= limit else None  # the first one is the preflight's
+
+    s3.faults.append(away)
+    limit = 10**9
+    with pytest.raises(SourceError, match="Cannot list"):
+        embed(f"s3://{bucket}/", tmp_path, tiny_encoder, engine="ray", patience_s=0.05)
+    asked.clear()
+    limit = 20
+    assert embed(f"s3://{bucket}/", tmp_path, tiny_encoder, engine="ray").embedded == 1
+    assert len(asked) > limit
+
+
+@pytest.mark.usefixtures("_cluster")
+@pytest.mark.filterwarnings("default")  # as above
+def test_stop_while_listing(album: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    """Asked to stop while it lists, a job ends well, with nothing said about what it has not seen."""
+
+    def stop(_: Started) -> Callable[[], None]:
+        return lambda: os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(folder_module, "PAGE_OBJECTS", 10)
+        words = (str(album), str(tmp_path / "store"), f"local-dir:{tiny_encoder}")
+        summary = clipsieve.run_embed(EmbedRequest(*words, device="cpu", engine="ray"), stop)
+    assert (summary.stopped, summary.listed, summary.embedded) == (True, 10, 0)
+    assert shelf(tmp_path / "store").parts("listings") == []
+
+
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Ray one sentence says what to install."""
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipsieve\[embed,ray\]'"):
-        run_module._ray()
+        ray_module()

@@ -1,6 +1,7 @@
 """Shares of the work cover everything exactly once, by hand, by itself on one machine, and side by side."""
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -16,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embed.cli import _advise
+from embed.cli import _advise, _show
 from embed.processes import supervisor
-from embed.request import EmbedRequest, JobOptions, Started, Summary
+from embed.processes.family import Child, Family, raised
+from embed.request import EmbedRequest, JobOptions, Started, Summary, start_silently
 from store.errors import ClipsieveError, SourceError, UsageError
 from store.shards import Shard
 from tests.embedding import all_rows, embed, embed_command, outcomes, shelf
@@ -88,6 +90,9 @@ def test_processes_of_one_machine(album: Path, tmp_path: Path, tiny_encoder: Pat
     assert "Embedded 12 images" in result.stdout
     assert "Listed 13 objects, 0 of them done before." in result.stdout
     assert "in 2 processes" in result.stderr
+    assert re.search(
+        r"^Busy: decode \d+%, encode \d+%, read \d+%, write \d+%; encode is the device", result.stdout, re.MULTILINE
+    )
     embed(album, tmp_path / "one", tiny_encoder)
     assert all_rows(tmp_path / "store") == all_rows(tmp_path / "one")
 
@@ -129,9 +134,42 @@ def test_stop_reaches_every_process(album: Path, tmp_path: Path, tiny_encoder: P
 
     summary = supervisor.run_all(request, 2, (), stop)
     assert summary.stopped
+    assert all(0 <= share <= 1 for share in summary.stage_busy.values())
     assert {process.returncode for process in started} <= {0, -signal.SIGTERM}
     assert summary.embedded + summary.not_images <= 13
     assert set(outcomes(tmp_path / "store").values()) <= {"embedded", "not_an_image", "pending"}
+
+
+def told(seconds: dict[str, float], available: dict[str, float], **other: object) -> dict[str, object]:
+    """What a process says of itself while it works."""
+    return {"stage_seconds": seconds, "available": available, "listing_complete": True, **other}
+
+
+def test_shares_of_several_processes() -> None:
+    """A stage's share is the time of all processes over the time of all their places, and so is what limits them."""
+    said: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
+    family = Family([Child(subprocess.Popen(["true"]), number) for number in (1, 2)], "file:///in/", start_silently)
+    states = [
+        told({"read": 30.0, "encode": 1.0}, {"read": 40.0, "encode": 10.0}, trouble="SlowDown for 3 s, waiting"),
+        told({"read": 10.0, "encode": 29.0}, {"read": 120.0, "encode": 30.0}),
+    ]
+    for place, state in enumerate(states):
+        said.put((place, {"state": state}))
+        family.hear(said)
+    assert family.limit == "the service (SlowDown for 3 s, waiting)"
+    for place, state in enumerate(states):
+        said.put((place, {"state": state, "summary": {**state, "stopped": False}}))
+        family.hear(said)
+    summary = family.outcome(stopped=False)
+    assert summary.stage_seconds == {"read": 40.0, "encode": 30.0}
+    assert summary.stage_busy == {"read": 0.25, "encode": 0.75}
+    assert summary.limited_by == "encode"
+
+
+def test_shares_before_anybody_works() -> None:
+    """While every process still loads its model no stage has a share, and nothing limits."""
+    family = Family([Child(subprocess.Popen(["true"]), 1)], "file:///in/", start_silently)
+    assert (family.outcome(stopped=True).stage_busy, family.limit) == ({}, "")
 
 
 @pytest.mark.parametrize(
@@ -183,13 +221,23 @@ def test_summary_says_what_helps_where_reading_limits(
     assert ("--processes 4" in capsys.readouterr().out) is advised
 
 
+@pytest.mark.parametrize(("shares", "line"), [({"read": 0.5}, "Busy: read 50%; encode is the device."), ({}, None)])
+def test_summary_of_what_was_not_measured(
+    capsys: pytest.CaptureFixture[str], shares: dict[str, float], line: str | None
+) -> None:
+    """Where nobody knows the stages' shares, as on Ray, the summary has no empty sentence about them."""
+    _show(Summary("run", "encoder", "file:///in/", 9, 0, 9, 0, {}, 1, 1.0, {}, shares, "", stopped=False), "store")
+    said = [one for one in capsys.readouterr().out.splitlines() if one.startswith(("Busy", "Time by"))]
+    assert said[1:] == ([line] if line else [])
+
+
 def test_error_of_a_process_is_raised() -> None:
     """What refuses one process refuses the command, in the same words, as the same class."""
     said = SourceError("It holds nothing.", "A mistyped prefix looks like this.", "Check it.")
     words = {"kind": "SourceError", "what": said.what, "why": said.why, "do": said.do}
-    raised = supervisor._raised(words)
-    assert (type(raised), str(raised)) == (SourceError, str(said))
-    assert type(supervisor._raised({**words, "kind": "Unheard"})) is ClipsieveError
+    found = raised(words)
+    assert (type(found), str(found)) == (SourceError, str(said))
+    assert type(raised({**words, "kind": "Unheard"})) is ClipsieveError
 
 
 def test_share_and_processes_contradict(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -1,11 +1,10 @@
 """Lists here, embeds on Ray, and asks the store at the end whether anything is missing."""
 
-import os
 import pickle  # between our own processes
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -17,12 +16,14 @@ from embed.decoders import Settings
 from embed.encoders import Towers
 from embed.job import refuse_empty
 from embed.metrics import metrics_file
+from embed.on_ray.cluster import joined, ray_module
 from embed.on_ray.stages import OBJECT, Encode, Prepare, Work
+from embed.patience import patiently
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary
-from embed.sources import Source
+from embed.sources import Source, recalling
 from embed.stopping import stopped_by_signals
-from store.errors import ClipsieveError, MissingExtra, UsageError
+from store.errors import ClipsieveError, NotNow, SourceError, UsageError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, Store, new_run_id
 from store.ledger import Ledger
@@ -39,24 +40,22 @@ _ROWS = 256
 PART_ROWS = 4096
 """At most so many rows make a part here: their pixels are in the memory of one actor at once, 150 KB each."""
 
-_LEAST_CPUS = 4
-"""With fewer, Ray Data can wait for itself: each actor holds one, and so does each task that hands out the input."""
-
 _ROUNDS = 3
 
 
 def run_on_ray(request: EmbedRequest, prompts: Sequence[str], on_start: OnStart) -> Summary:
     """Run one embed job on Ray: the cluster of RAY_ADDRESS, the one this process has joined, or this machine."""
-    ray = _ray()
+    ray = ray_module()
     from embed.start import made_ready  # noqa: PLC0415  # which imports this module
 
-    source, location, towers = made_ready(request)
+    stop = threading.Event()
+    patience_s = request.options.patience_s
+    source, location, towers = made_ready(request, again=lambda do: patiently(do, patience_s, stop))
     store = Store.create(location).add_encoder(towers.encoder)
     if texts := missing_prompts(store, prompts):
         add_prompts(store, texts, towers.text.encode(texts))
     run_id = new_run_id(store.newest_run())
-    tally, stop = Tally(), threading.Event()
-    work = Work(request, store.encoder, _settings(request, towers), run_id)
+    tally, work = Tally(), Work(request, store.encoder, _settings(request, towers), run_id)
     with metrics_file(request.metrics, tally, source.uri, towers.encoder) as write_metrics, stopped_by_signals(stop):
         show = on_start(Started(towers.encoder, f"{towers.device}, on Ray", tally))
 
@@ -64,8 +63,8 @@ def run_on_ray(request: EmbedRequest, prompts: Sequence[str], on_start: OnStart)
             show()
             write_metrics()
 
-        with _joined(ray):
-            _Flow(ray, work, source, store, tally, stop, on_tick).run()
+        with joined(ray):
+            _Flow(ray, work, recalling(source, store), store, tally, stop, on_tick).run()
     return Summary(
         run_id=run_id,
         encoder_id=store.encoder.encoder_id,
@@ -103,6 +102,9 @@ class _Flow:
             self._list(backlog)
             for wave in _waves(backlog):
                 self._embed(wave)
+        except (NotNow, SourceError):
+            if not self.stop.is_set():  # which ends every wait for what is away
+                raise
         finally:
             backlog.close()
 
@@ -114,6 +116,9 @@ class _Flow:
             ListingWriter(self.store, self.source.uri, run_id, self.source.covers) as listing,
         ):
             for page in self.source.pages():
+                if self.stop.is_set():
+                    backlog.end()
+                    return
                 mine = options.shard.of(page)
                 pending = ledger.pending(mine)
                 listing.add(page)
@@ -122,11 +127,14 @@ class _Flow:
                 backlog.put(pending)
                 self.on_tick()
             refuse_empty(self.source, listing.objects)
-            listing.finish()
+            self._patiently(listing.finish)
         if said := self.source.extra_columns:
-            keep_columns(self.store, run_id, said)
+            self._patiently(partial(keep_columns, self.store, run_id, said))
         self.tally.listing_complete = True
         backlog.end()
+
+    def _patiently(self, do: Callable[[], object]) -> None:
+        patiently(do, self.work.request.options.patience_s, self.stop)
 
     def _embed(self, wave: Sequence[SourceObject]) -> None:
         """Embed some objects; those that an actor took with it when it died are embedded again."""
@@ -223,33 +231,3 @@ def _settings(request: EmbedRequest, towers: Towers) -> Settings:
         draft_px=2 * max(height, width) if towers.encoder.decode_mode == DRAFT_MODE else None,
         timeout_s=request.options.decode_timeout_s,
     )
-
-
-def _ray() -> Any:  # noqa: ANN401  # a module
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray  # noqa: PLC0415  # an extra of its own
-        import ray.data  # noqa: PLC0415  # as above
-    except ImportError as error:
-        raise MissingExtra(
-            "--engine ray needs Ray, which is not installed.", do="Run `pip install 'clipsieve[embed,ray]'`."
-        ) from error
-    return ray
-
-
-@contextmanager
-def _joined(ray: Any) -> Iterator[None]:  # noqa: ANN401  # as above
-    """Join the cluster that there is, or start one here for as long as the block runs."""
-    if ray.is_initialized():
-        yield
-        return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="error")
-    else:
-        cores = max(_LEAST_CPUS, os.cpu_count() or 1)
-        ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="error")
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    try:
-        yield
-    finally:
-        ray.shutdown()

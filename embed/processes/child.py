@@ -10,8 +10,9 @@ import pickle  # from the process that started this one
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TextIO
+from typing import Any, TextIO
 
+from embed.progress import Tally
 from embed.request import Started
 from embed.start import run
 from store.errors import ClipsieveError
@@ -23,17 +24,25 @@ def main() -> int:
     with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as said:
         os.dup2(2, 1)
 
+        tallies: list[Tally] = []
+
         def started(job: Started) -> Callable[[], None]:
+            tallies.append(job.tally)
             _say(said, started={"encoder": job.encoder.to_json().decode(), "device": job.device})
-            return lambda: _say(said, state=job.tally.state())
+            return lambda: _say(said, state=_state(job.tally))
 
         try:
             summary = run(request, prompts, started)
         except ClipsieveError as error:
             _say(said, error={"kind": type(error).__name__, "what": error.what, "why": error.why, "do": error.do})
             return error.exit_code
-        _say(said, summary=asdict(summary))
+        _say(said, summary=asdict(summary), state=_state(tallies[0]))
     return 0
+
+
+def _state(tally: Tally) -> dict[str, Any]:
+    """Return what a job of one process shows, and what shares of several are counted from."""
+    return {**tally.state(), "available": tally.available}
 
 
 def _say(to: TextIO, **what: object) -> None:

@@ -5,17 +5,18 @@ import re
 from pathlib import Path
 
 from embed.sources.folder import FolderSource, path_of
+from embed.sources.listing.files import Files
 from embed.sources.listing.inventory import InventorySource
 from embed.sources.lists import SUFFIXES, ListSource
 from embed.sources.read import Again, Fetched, ReadFailed, Source, at_once
 from embed.sources.s3 import S3Source
-from embed.sources.selection import Selection, selected
+from embed.sources.selection import Selected, Selection, selected
 from embed.sources.tars import TarSource
 from store.errors import SourceError, UsageError
-from store.layout import locate
+from store.layout import EncoderStore
 from store.s3 import S3Options
 
-__all__ = ["EVERYTHING", "Fetched", "ReadFailed", "Selection", "Source", "open_source", "refuse_overlap"]
+__all__ = ["EVERYTHING", "Fetched", "ReadFailed", "Selection", "Source", "open_source", "recalling", "refuse_overlap"]
 
 
 _KNOWN = (
@@ -37,7 +38,7 @@ def open_source(  # noqa: PLR0913  # the words of a source, most of which may be
     """Return the source that a user's word means, or what is wanted of it; nothing is listed yet.
 
     `s3://bucket/prefix/` or a folder; tars, where it ends in `.tar`; a list, where it ends in `.parquet` or `.csv`.
-    `again` is how S3 is asked for what lies there.
+    `again` is how S3 or a mount is asked for what lies there.
     """
     if text.endswith(SUFFIXES) and inventory is None:
         return ListSource(text, options, uri_column, selection, again=again)
@@ -49,7 +50,7 @@ def open_source(  # noqa: PLR0913  # the words of a source, most of which may be
     if inventory is not None:
         if not isinstance(place, S3Source):
             raise UsageError(f"--inventory lists a prefix of S3, and {text} is none.", do="Leave it out.")
-        place = InventorySource(place, inventory, lambda folder: locate(folder, options))
+        place = InventorySource(place, inventory, lambda folder: Files.at(folder, options, again))
     return selected(place, selection)
 
 
@@ -68,7 +69,14 @@ def _place_of(text: str, options: S3Options, again: Again) -> FolderSource | S3S
     path = Path(text).expanduser()
     if not path.is_dir():
         raise SourceError(f"The source {text} {'is a file' if path.exists() else 'does not exist'}.", do=_KNOWN)
-    return FolderSource(path)
+    return FolderSource(path, again)
+
+
+def recalling(source: Source, store: EncoderStore) -> Source:
+    """Return the same source, which does not ask again about what its last listing in this store tells: of tars."""
+    if isinstance(source, TarSource):
+        return source.recalling(store)
+    return selected(recalling(source.source, store), source.selection) if isinstance(source, Selected) else source
 
 
 def _split(text: str) -> tuple[str, str]:

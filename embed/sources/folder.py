@@ -1,20 +1,31 @@
 """A folder and everything below it."""
 
+import errno
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes
 
-from embed.sources.read import Fetched, ReadFailed, refuse_large
+from embed.sources.pieces import Pieces
+from embed.sources.read import Again, Answer, Fetched, ReadFailed, Unavailable, at_once, refuse_large
 from store.aside import OWN, moved_aside
-from store.errors import SourceError
+from store.errors import LocationError, NotNow, SourceError
 from store.records import ErrorCode, SourceObject
 
 PAGE_OBJECTS = 1000
+
+_PASSES = {
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO, errno.EAGAIN, errno.EBUSY),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
+    *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.ENOLINK),
+}
+"""What NFS, CIFS and FUSE answer while their server is away. A bad disk says EIO too, of one file and for ever."""
 
 
 class FolderSource:
@@ -25,9 +36,9 @@ class FolderSource:
 
     covers = extra_columns = None
 
-    def __init__(self, path: Path) -> None:
-        """Name the folder."""
-        self.path = Path(os.path.realpath(path))
+    def __init__(self, path: Path, again: Again = at_once) -> None:
+        """Name the folder. `again` is how the file system is asked for what lies there."""
+        self.path, self._again = Path(os.path.realpath(path)), again
         self.uri = _uri(os.fsencode(self.path)).rstrip("/") + "/"
         self.readers = (os.cpu_count() or 1) + 2
 
@@ -38,7 +49,7 @@ class FolderSource:
             yield page
 
     def fetch(self, wanted: SourceObject) -> Fetched:
-        """Read one file, if it still is the one that was listed."""
+        """Read one file, if it still is the one that was listed; raise Unavailable where a mount is away for now."""
         refuse_large(wanted.size_bytes)
         return Fetched(self._read(wanted.uri, wanted.revision, lambda file: file.read()))
 
@@ -52,10 +63,18 @@ class FolderSource:
     def open(self, wanted: SourceObject) -> BinaryIO:
         """Open a file for reading here and there; raise SourceError where that is refused."""
         path = path_of(wanted.uri)
-        try:
-            return open(path, "rb")  # noqa: PTH123  # a path of bytes; the caller closes it
-        except OSError as error:
-            raise refused(error) from error
+
+        def read(first: int, end: int) -> bytes:
+            with open(path, "rb") as file:  # noqa: PTH123  # a path of bytes; a handle may be stale by the next piece
+                return os.pread(file.fileno(), end - first, first)
+
+        return io.BufferedReader(
+            Pieces(wanted.size_bytes, lambda first, end: self._asked(path, lambda: read(first, end)))
+        )
+
+    def look(self, path: bytes, key: str, source: str) -> SourceObject | None:
+        """Return a regular file as an object; None for what is none. Raise SourceError where the mount stays away."""
+        return self._asked(path, lambda: _file_object(path, source, key))
 
     def _read(self, uri: str, revision: str, read: Callable[[BinaryIO], bytes]) -> bytes:
         try:
@@ -67,29 +86,79 @@ class FolderSource:
         except PermissionError as error:
             raise ReadFailed(ErrorCode.FORBIDDEN, str(error.strerror)) from error
         except OSError as error:
+            if error.errno in _PASSES:
+                raise Unavailable(str(error.strerror)) from error
             raise ReadFailed(ErrorCode.READ_FAILED, str(error.strerror)) from error
         if found != revision:
             raise ReadFailed(ErrorCode.CHANGED, f"changed since it was listed: {revision} is now {found}")
         return data
 
     def _files(self) -> Iterator[SourceObject]:
-        for parent, folders, names in os.walk(os.fsencode(self.path), onerror=_refuse):
-            folders[:] = sorted({*folders} - moved_aside(parent) if os.fsencode(OWN) in folders else folders)
-            for name in sorted(names):
-                one = self._object(os.path.join(parent, name))  # noqa: PTH118  # bytes again
-                if one is not None:
+        waiting = [os.fsencode(self.path)]
+        while waiting:
+            parent = waiting.pop()
+            names, folders = self._asked(parent, partial(_entries, parent))
+            if os.fsencode(OWN) in folders:
+                aside = moved_aside(parent)
+                folders = [name for name in folders if name not in aside]
+            for name in names:
+                path = os.path.join(parent, name)  # noqa: PTH118  # bytes, which pathlib does not take
+                key = os.path.relpath(path, os.fsencode(self.path)).decode("utf-8", "backslashreplace")
+                if (one := self.look(path, key, self.uri)) is not None:
                     yield one
+            waiting += [os.path.join(parent, name) for name in reversed(folders)]  # noqa: PTH118  # as above
 
-    def _object(self, path: bytes) -> SourceObject | None:
-        key = os.path.relpath(path, os.fsencode(self.path)).decode("utf-8", "backslashreplace")
-        return file_object(path, self.uri, key)
+    def _asked(self, path: bytes, ask: Callable[[], Answer]) -> Answer:
+        """Return what the file system answers; raise SourceError where it refuses, or stays away."""
+
+        def once() -> Answer:
+            try:
+                return ask()
+            except OSError as error:
+                kind = NotNow if error.errno in _PASSES else LocationError
+                raise kind(f"Cannot list {path!r}: {error.strerror}.") from error
+
+        try:
+            return self._again(once)
+        except LocationError as error:
+            raise SourceError(
+                str(error),
+                "What lies in it could be neither embedded nor accounted for.",
+                "Allow reading it, mend the mount, or move it out of the source.",
+            ) from error
 
 
-def file_object(path: bytes, source: str, key: str) -> SourceObject | None:
-    """Return a regular file as an object; None for what is none."""
+def _entries(folder: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the names of what lies in a folder, and of the folders there, sorted; a link to a folder is neither."""
+    names: list[bytes] = []
+    folders: list[bytes] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _is_folder(entry):
+                names.append(entry.name)
+            elif not entry.is_symlink():
+                folders.append(entry.name)
+    names.sort()
+    folders.sort()
+    return names, folders
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno in _PASSES:
+            raise
+        return False  # a link to itself
+
+
+def _file_object(path: bytes, source: str, key: str) -> SourceObject | None:
+    """Return a regular file as an object; None for what is none. Raise OSError where that cannot be told for now."""
     try:
         status = os.stat(path)  # noqa: PTH116  # bytes again
-    except OSError:
+    except OSError as error:
+        if error.errno in _PASSES:
+            raise
         return None  # gone since its folder was read, or a link to nothing: it holds no object
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -116,16 +185,3 @@ def _uri(path: bytes) -> str:
 
 def _revision(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def _refuse(error: OSError) -> None:
-    raise refused(error)
-
-
-def refused(error: OSError) -> SourceError:
-    """Return the error for a folder, or a file that is one, of which nobody can tell what it holds."""
-    return SourceError(
-        f"Cannot list {error.filename!r}: {error.strerror}.",
-        "What lies in it could be neither embedded nor accounted for.",
-        "Allow reading it, or move it out of the source.",
-    )

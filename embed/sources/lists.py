@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from embed.sources.folder import PAGE_OBJECTS, FolderSource, file_object, path_of
+from embed.sources.folder import PAGE_OBJECTS, FolderSource, path_of
 from embed.sources.http import UNVERSIONED, HttpReader
+from embed.sources.listing.files import Files
 from embed.sources.read import Again, Fetched, ReadFailed, at_once
 from embed.sources.s3 import S3Source
 from embed.sources.selection import Selection, base
 from store.errors import SourceError, UnknownName, UsageError
 from store.extra_columns import UserList
-from store.layout import locate
 from store.records import ErrorCode, SourceObject
 from store.s3 import S3Options, split_uri
 from store.uris import UriRegister
@@ -66,7 +66,7 @@ class ListSource:
         """Read the list's columns; raise a ClipsieveError where it is none, or names no URIs."""
         self.uri = text if text.startswith("s3://") else "file://" + quote(str(Path(text).expanduser().resolve()))
         self._selection = selection
-        self._path = _local(text, options)
+        self._path = _local(text, options, again)
         if text.startswith("s3://"):
             weakref.finalize(self, shutil.rmtree, self._path.parent, ignore_errors=True)
         self._columns = _columns_of(self._path, self.uri)
@@ -74,6 +74,7 @@ class ListSource:
         self._etag, self._size = (_first(self._columns, _FACTS[name]) for name in ("etag", "size_bytes"))
         self._http = HttpReader(READERS)
         self._bucket = lru_cache(256)(lambda name: S3Source(f"s3://{name}/", options, again))
+        self._disk = FolderSource(Path("/"), again)
         self._rows: list[int] = []
         self._ids: list[bytes] = []
 
@@ -105,7 +106,7 @@ class ListSource:
         if kind == "s3":
             return self._bucket(wanted.bucket).fetch(wanted)
         if kind == "file":
-            return FolderSource(Path("/")).fetch(wanted)
+            return self._disk.fetch(wanted)
         if kind in _KINDS:
             return self._http.fetch(wanted)
         raise ReadFailed(ErrorCode.NOT_FOUND, f"no URI that clipsieve reads; known are {', '.join(_KINDS)}")
@@ -149,7 +150,7 @@ class ListSource:
         if one.bucket is not None:
             return self._bucket(one.bucket).look(one)
         if one.uri.startswith("file://"):
-            found = file_object(path_of(one.uri), one.source, one.key)
+            found = self._disk.look(path_of(one.uri), one.key, one.source)
             return _plain(found, uri=one.uri) if found else None
         said = self._http.look(one.uri) if one.uri.startswith("http") else None
         if said is None:
@@ -175,7 +176,7 @@ def _values(batch: pa.RecordBatch, name: str | None) -> Sequence[object]:
     return batch.column(name).to_pylist() if name else [None] * batch.num_rows
 
 
-def _local(text: str, options: S3Options) -> Path:
+def _local(text: str, options: S3Options, again: Again) -> Path:
     """Return the list on local disk; one on S3 is copied there, for as long as the source lives."""
     if not text.startswith("s3://"):
         path = Path(text).expanduser()
@@ -184,7 +185,7 @@ def _local(text: str, options: S3Options) -> Path:
         return path.resolve()
     place, _, name = text.rpartition("/")
     path = Path(tempfile.mkdtemp(prefix="clipsieve-list-"), name)
-    with locate(place, options).open(name) as remote, path.open("wb") as local:
+    with Files.at(place, options, again).open(name) as remote, path.open("wb") as local:
         shutil.copyfileobj(remote, local, 1 << 24)
     return path
 

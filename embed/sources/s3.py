@@ -167,10 +167,9 @@ class S3Source:
         request = {"Bucket": self._bucket, "Key": wanted.key, "IfMatch": f'"{wanted.etag}"', **self._payer}
 
         def read(first: int, end: int) -> bytes:
-            try:
-                return get_object(self._client, **request, Range=f"bytes={first}-{end - 1}")[1]
-            except S3Failure as error:
-                raise SourceError(str(refused("read", wanted.uri, error))) from error
+            span = f"bytes={first}-{end - 1}"
+            data: bytes = self._asked("read", wanted.uri, lambda client: get_object(client, **request, Range=span)[1])
+            return data
 
         return io.BufferedReader(Pieces(wanted.size_bytes, read), READ_AHEAD_BYTES)
 

@@ -69,16 +69,17 @@ class Selection:
 
 def selected(source: Source, selection: Selection) -> Source:
     """Return what is wanted of a source."""
-    return source if selection.is_everything else _Selected(source, selection)
+    return source if selection.is_everything else Selected(source, selection)
 
 
-class _Selected:
+class Selected:
     """The wanted objects of a source, in its own order."""
 
     extra_columns = None
 
     def __init__(self, source: Source, selection: Selection) -> None:
-        self._source, self._selection, self._folder = source, selection, base(source.uri)
+        """Take what is wanted of `source`."""
+        self.source, self.selection, self._folder = source, selection, base(source.uri)
         self.uri, self.readers = source.uri, source.readers
         self.covers = selection.covers(self._folder)
 
@@ -88,11 +89,11 @@ class _Selected:
 
         def counted() -> Iterator[SourceObject]:
             nonlocal seen
-            for page in self._source.pages():
+            for page in self.source.pages():
                 seen += len(page)
                 yield from page
 
-        chosen, found = self._selection.choose(counted(), self._folder), 0
+        chosen, found = self.selection.choose(counted(), self._folder), 0
         while page := list(islice(chosen, PAGE_OBJECTS)):
             found += len(page)
             yield page
@@ -105,7 +106,7 @@ class _Selected:
 
     def fetch(self, wanted: SourceObject) -> Fetched:
         """Read one object."""
-        return self._source.fetch(wanted)
+        return self.source.fetch(wanted)
 
 
 def sampled(objects: Iterator[SourceObject], count: int, seed: int) -> list[SourceObject]:

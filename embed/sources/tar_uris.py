@@ -5,7 +5,10 @@
 
 import re
 
-_MEMBER = re.compile(r"tar://(.*?)::((?:s3|file)://.*)", re.DOTALL)
+MEMBER_PATTERN = r"(?s)^tar://(?P<member>.*?)::(?P<tar>(?:s3|file)://.*)$"
+"""What such a URI is, also for Arrow's RE2."""
+
+_MEMBER = re.compile(MEMBER_PATTERN)
 
 
 def member_uri(tar: str, member: str) -> str:

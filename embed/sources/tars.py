@@ -18,10 +18,12 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 from embed.sources.folder import PAGE_OBJECTS, FolderSource
+from embed.sources.listing.recalled import RecalledTars, recalled_tars
 from embed.sources.read import Fetched, ReadFailed, refuse_large
 from embed.sources.s3 import S3Source
 from embed.sources.tar_uris import member_of, member_uri
 from store.errors import SourceError
+from store.layout import EncoderStore
 from store.records import ErrorCode, SourceObject
 
 PICTURES = frozenset(
@@ -47,7 +49,10 @@ PICTURES = frozenset(
         *("tiff", "webp", "xbm", "xpm"),
     )
 )
-"""Endings of members that are images; a sample's captions and labels lie beside them under other endings."""
+"""Endings of members that are images; a sample's captions and labels lie beside them under other endings.
+
+Another ending here wants another `_WHOLE_VALUE` in `store/listings.py`.
+"""
 
 _TARS_AT_ONCE = 8
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -59,12 +64,19 @@ class TarSource:
 
     covers = extra_columns = None
 
-    def __init__(self, tars: FolderSource | S3Source, pattern: str) -> None:
-        """Name the folder or prefix that the tars lie below, and what they are called there."""
+    def __init__(self, tars: FolderSource | S3Source, pattern: str, store: EncoderStore | None = None) -> None:
+        """Name the folder or prefix that the tars lie below, and what they are called there.
+
+        Of a tar that is what it was when `store` last learned of all of them, the headers are not read again.
+        """
         is_folder = isinstance(tars, FolderSource)
         self.uri = tars.uri + (quote(pattern, safe="/*?[]{},") if is_folder else pattern)
-        self._tars, self._patterns = tars, expanded(pattern)
+        self._tars, self._pattern, self._patterns, self._store = tars, pattern, expanded(pattern), store
         self.readers = tars.readers
+
+    def recalling(self, store: EncoderStore) -> "TarSource":
+        """Return the same source, which asks nothing about tars that this store knows."""
+        return TarSource(self._tars, self._pattern, store)
 
     def pages(self) -> Iterator[list[SourceObject]]:
         """Yield every member that is named as a picture, tar by tar, in the order in which they lie there."""
@@ -84,14 +96,17 @@ class TarSource:
     def _members(self) -> Iterator[SourceObject]:
         """Yield the members of several tars read at once, in the order of the tars."""
         tars = self._wanted_tars()
-        with ThreadPoolExecutor(_TARS_AT_ONCE, thread_name_prefix="tars") as pool:
+        with (
+            recalled_tars(self._store, self.uri) as known,
+            ThreadPoolExecutor(_TARS_AT_ONCE, thread_name_prefix="tars") as pool,
+        ):
             running: list[Future[list[SourceObject]]] = [
-                pool.submit(self._listed, tar) for tar in islice(tars, _TARS_AT_ONCE)
+                pool.submit(self._listed, tar, known) for tar in islice(tars, _TARS_AT_ONCE)
             ]
             try:
                 while running:
                     yield from running.pop(0).result()
-                    running += [pool.submit(self._listed, tar) for tar in islice(tars, 1)]
+                    running += [pool.submit(self._listed, tar, known) for tar in islice(tars, 1)]
             finally:
                 for waiting in running:
                     waiting.cancel()
@@ -114,7 +129,11 @@ class TarSource:
                 "Check the name and the numbers in braces.",
             )
 
-    def _listed(self, tar: SourceObject) -> list[SourceObject]:
+    def _listed(self, tar: SourceObject, known: RecalledTars | None) -> list[SourceObject]:
+        members = known.members(tar) if known else None
+        return self._read(tar) if members is None else members
+
+    def _read(self, tar: SourceObject) -> list[SourceObject]:
         """Return the members of one tar, of several with one name the last, as unpacking would leave it.
 
         A tar that is damaged is an object of its own, after the members before the damage: its row says so.

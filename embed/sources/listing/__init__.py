@@ -1,1 +1,1 @@
-"""Listing a large prefix of S3: in parallel by ranges of keys, or from an S3 Inventory."""
+"""Listing much: by ranges of keys in parallel, from an S3 Inventory, or from what the store knows of it."""

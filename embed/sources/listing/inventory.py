@@ -3,25 +3,24 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
 """
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, cast
+from io import BufferedReader
+from typing import Any
 from urllib.parse import unquote_plus
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from embed.sources.listing.files import Files
 from embed.sources.s3 import S3Source
 from store.errors import SourceError, UsageError
-from store.location import Location
 from store.records import SourceObject
 from store.s3 import split_uri
 
 _ROWS = 16_384
-_BUFFER_BYTES = 8 << 20
 
 # Our name -> that of Parquet, and of `fileSchema` in the manifest of CSV.
 _FIELDS = {
@@ -40,7 +39,7 @@ class InventorySource:
 
     covers = extra_columns = None
 
-    def __init__(self, source: S3Source, manifest: str, at: Callable[[str], Location]) -> None:
+    def __init__(self, source: S3Source, manifest: str, at: Callable[[str], Files]) -> None:
         """Read the manifest; raise a ClipsieveError where it is none, or not one of this source's bucket."""
         self.uri, self.readers, self.fetch = source.uri, source.readers, source.fetch
         self._bucket, self._prefix = split_uri(self.uri)
@@ -108,7 +107,7 @@ def _time(value: object) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _read_manifest(folder: Location, name: str, manifest: str) -> dict[str, Any]:
+def _read_manifest(folder: Files, name: str, manifest: str) -> dict[str, Any]:
     data = folder.read(name)
     if data is None:
         raise SourceError(f"The inventory {manifest} does not exist.", do="Give the path of its manifest.json.")
@@ -130,19 +129,19 @@ def _read_manifest(folder: Location, name: str, manifest: str) -> dict[str, Any]
     return record
 
 
-def _parquet(file: BinaryIO) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(_buffered(file)) as parquet:
+def _parquet(file: BufferedReader) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(file) as parquet:
         there = {ours: theirs for ours, (theirs, _) in _FIELDS.items() if theirs in parquet.schema_arrow.names}
         for batch in parquet.iter_batches(_ROWS, columns=list(there.values())):
             yield batch.rename_columns([_ours(name, 0) for name in batch.schema.names])
 
 
-def _csv(file: BinaryIO, record: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+def _csv(file: BufferedReader, record: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a gzipped CSV without a header, whose keys are percent-encoded."""
     names = [name.strip() for name in str(record["fileSchema"]).split(",")]
     wanted = [theirs for _, theirs in _FIELDS.values() if theirs in names]
     with pyarrow.csv.open_csv(
-        pa.CompressedInputStream(pa.PythonFile(_buffered(file), "r"), "gzip"),
+        pa.CompressedInputStream(pa.PythonFile(file, "r"), "gzip"),
         read_options=pyarrow.csv.ReadOptions(column_names=names),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
@@ -153,11 +152,6 @@ def _csv(file: BinaryIO, record: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
             batch = batch.rename_columns([_ours(name, 1) for name in batch.schema.names])  # noqa: PLW2901
             keys = pa.array([unquote_plus(key) for key in batch.column("key").to_pylist()], pa.string())
             yield batch.set_column(batch.schema.get_field_index("key"), "key", keys)
-
-
-def _buffered(file: BinaryIO) -> io.BufferedReader:
-    """Return the file with few and large reads."""
-    return io.BufferedReader(cast("io.RawIOBase", file), _BUFFER_BYTES)
 
 
 def _ours(theirs: str, place: int) -> str:
