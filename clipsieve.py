@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from query.scoring.inputs import TextTower
     from query.session import Session
     from store.encoder import Encoder
-    from store.s3_options import S3Options
+    from store.s3.options import S3Options
 
 __all__ = [
     "ClipsieveError",
@@ -167,7 +167,7 @@ def open(place: str, encoder: str | None = None, s3: S3Options | None = None) ->
     should a new prompt or picture need them.
     """
     from query.session import Session
-    from store.s3_options import S3Options
+    from store.s3.options import S3Options
 
     return Session.open(
         place,
@@ -181,7 +181,7 @@ def open(place: str, encoder: str | None = None, s3: S3Options | None = None) ->
 def open_run(place: str, s3: S3Options | None = None) -> Delivery:
     """Open what `export` has written, to apply it and to undo that; see `query.deliver.apply.delivery`."""
     from query.deliver.apply.delivery import Delivery
-    from store.s3_options import S3Options
+    from store.s3.options import S3Options
 
     return Delivery.open(place, s3 or S3Options())
 

@@ -26,7 +26,7 @@ from store.encoder import Encoder
 from store.errors import UsageError, WrongEncoder
 from store.layout import Store, locate
 from store.location import Location
-from store.preflight import lacks_at_source, lacks_at_store, refuse_unwritable, require
+from store.s3.preflight import lacks_at_source, lacks_at_store, refuse_unwritable, require
 from store.shards import WHOLE
 
 

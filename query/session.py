@@ -19,7 +19,7 @@ from query.scoring.score_sets import image_parts, read_sets
 from sql import load, names
 from store.encoder import Encoder
 from store.layout import EncoderStore, Store, locate
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from query.asking.catalog import Catalog

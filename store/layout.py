@@ -25,7 +25,7 @@ from pathlib import Path
 from store.encoder import LABEL_CHARS, Encoder
 from store.errors import StoreDamaged, StoreNotFound, StoreTooNew, UnknownName, WrongEncoder
 from store.location import FolderLocation, Location
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 FORMAT_VERSION = 1
 _ENCODER_FOLDER = "encoder="
@@ -35,7 +35,7 @@ _RUN_STAMP = "%Y%m%dT%H%M%SZ"
 def locate(place: str, options: S3Options) -> Location:
     """Return the location that a user's word means: `s3://bucket/prefix` or a folder."""
     if place.startswith("s3://"):
-        from store.s3 import S3Location  # noqa: PLC0415  # boto3, which a folder does without
+        from store.s3.location import S3Location  # noqa: PLC0415  # boto3, which a folder does without
 
         return S3Location(place, options)
     return FolderLocation(Path(place).expanduser().absolute())

@@ -14,11 +14,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from store.bucket import head
 from store.errors import LocationError
 from store.measurements import Box, Sighting
 from store.records import ErrorCode, Outcome, failed
-from store.s3 import S3Options, error_code, refused
+from store.s3.bucket import head
+from store.s3.errors import error_code, refused
+from store.s3.options import S3Options
 
 MAX_BYTES: Final = 5_242_880
 """So much may be sent with a request."""

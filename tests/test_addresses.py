@@ -13,9 +13,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from store.addresses import LONGEST, Signer, address_in, address_of
 from store.errors import LocationError, UsageError
 from store.s3 import S3Options
+from store.s3.addresses import LONGEST, Signer, address_in, address_of
 from tests.servers import S3Server
 from tests.test_apply import KEYS_OF_NO_FOLDER, ODD_KEYS
 

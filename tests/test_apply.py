@@ -21,11 +21,11 @@ import clipsieve
 from query.deliver.apply.copies import ApplyOptions
 from query.deliver.apply.journal import COPIES, Journal, apply_folder
 from query.deliver.apply.plan import Plan, Prices
-from store.copies import CopyOptions
 from store.errors import LocationError, RunDamaged, UsageError
 from store.location import FolderLocation
 from store.pace import Pace
 from store.records import SourceObject
+from store.s3.copying.records import CopyOptions
 from tests import buckets
 from tests.commands import typed
 from tests.runs import row_of, write_run
@@ -231,7 +231,7 @@ def test_a_service_that_stays_busy(
     s3: MotoServer, client: "S3Client", bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One object that fails at each attempt is reported; the others are copied."""
-    monkeypatch.setattr("store.copying._LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr("store.s3.copying.copier._LONGEST_PAUSE_S", 0.0)
     run = write_run(tmp_path / "run", [f"s3://{bucket}/in/"], kept=fill(client, bucket, ["a.jpg", "b.jpg"]))
     s3.faults.append(
         lambda method, path: (500, "InternalError") if (method, path[-9:]) == ("PUT", "out/a.jpg") else None

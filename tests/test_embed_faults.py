@@ -11,7 +11,6 @@ import boto3
 import pytest
 
 from embed import patience as patience_module
-from store import s3_client
 from tests.embedding import all_rows, embed, embed_command, outcomes, retry_at_once
 from tests.inventories import put_inventory
 from tests.pictures import OUTCOMES, picture_bytes
@@ -111,7 +110,7 @@ def test_answers_that_never_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A request that is not answered is given up and made again."""
-    monkeypatch.setattr(s3_client, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("store.s3.client.READ_TIMEOUT_S", 0.3)
     answer = threading.Event()
 
     def stall(path: str, time: int) -> None:

@@ -260,7 +260,7 @@ def test_what_cannot_be_presigned(store: EncoderStore, tmp_path: Path, monkeypat
         ask(store).export(**export, presign="1h")  # type: ignore[arg-type]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr("store.addresses.address_of", lambda *_: None)
+    monkeypatch.setattr("store.s3.addresses.address_of", lambda *_: None)
     with pytest.raises(LocationError, match="in which region s3://photos lies"):
         ask(store).export(**export, presign="1h")  # type: ignore[arg-type]
     for wrong in ("8d", "0h", "soon", "1.5h", "-1h", ""):

@@ -16,8 +16,8 @@ import clipsieve
 from embed.detect.run import ALL_FAILED
 from embed.job import REFUSED_AT_FIRST
 from query.deliver.apply.copies import ApplyOptions
-from store.copies import CopyOptions
-from store.s3 import missing_permission, refused
+from store.s3.copying.records import CopyOptions
+from store.s3.errors import missing_permission, refused
 from tests import buckets
 from tests.embedding import command, embed, retry_at_once
 from tests.servers.moto_server import MotoServer

@@ -8,7 +8,7 @@ import pytest
 
 import clipsieve
 from store.errors import LocationError
-from store.preflight import Lack
+from store.s3.preflight import Lack
 from tests.embedding import command, embed, embed_command, retry_at_once
 from tests.pictures import picture_bytes
 from tests.servers import S3Server

@@ -4,8 +4,8 @@ import boto3
 import pytest
 from botocore.utils import parse_timestamp
 
-from store.s3_client import _time_of
-from store.s3_options import S3Options
+from store.s3.client import _time_of
+from store.s3.options import S3Options
 from tests.servers import S3Server
 
 

@@ -10,8 +10,8 @@ import pytest
 import clipsieve
 from query.deliver.apply.copies import ApplyOptions
 from query.deliver.apply.undo import UndoPlan
-from store.copies import CopyOptions
 from store.errors import RunDamaged
+from store.s3.copying.records import CopyOptions
 from tests import buckets
 from tests.commands import typed
 from tests.runs import write_run

@@ -13,7 +13,8 @@ import numpy as np
 from embed.request import EmbedRequest, Summary
 from store.errors import MissingExtra
 from store.location import FolderLocation
-from store.s3 import S3Location, S3Options
+from store.s3.location import S3Location
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from embed.demo.truth import Truth

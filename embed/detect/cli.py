@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from embed.detect.request import KINDS, PRICE_SOURCE, PRICE_USD, ConfirmRequest, DetectorOptions, Findings
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from embed.detect.run import Plan

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 KINDS = ("owlv2", "owlvit", "rekognition")
 

@@ -28,7 +28,7 @@ from embed.sources.selection import Selection, base
 from store.errors import SourceError, UnknownName, UsageError
 from store.extra_columns import UserList
 from store.records import ErrorCode, SourceObject
-from store.s3 import S3Options, split_uri
+from store.s3.options import S3Options, split_uri
 from store.uris import UriRegister
 
 SUFFIXES = (".parquet", ".csv", ".tsv")

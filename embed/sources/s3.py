@@ -10,18 +10,9 @@ from embed.sources.pieces import Pieces
 from embed.sources.read import Again, Fetched, ReadFailed, Unavailable, at_once, refuse_large
 from store.errors import LocationError, SourceError
 from store.records import ErrorCode, SourceObject
-from store.s3 import (
-    EXPIRED,
-    SLOW_DOWN,
-    S3Failure,
-    S3Options,
-    error_code,
-    get_object,
-    is_for_later,
-    missing_permission,
-    refused,
-    split_uri,
-)
+from store.s3.client import get_object
+from store.s3.errors import EXPIRED, SLOW_DOWN, S3Failure, error_code, is_for_later, missing_permission, refused
+from store.s3.options import S3Options, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,8 +16,8 @@ from query.deliver.apply.in_place.plan import InPlacePlan
 from query.deliver.apply.plan import Prices
 from query.deliver.apply.undo import UndoPlan
 from query.output import megabytes, show
-from store.copies import CopyOptions
 from store.errors import UsageError
+from store.s3.copying.records import CopyOptions
 
 _PRICES = Prices()
 _EXAMPLES = 5

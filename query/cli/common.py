@@ -8,7 +8,7 @@ import click
 
 from query.output import FORMATS
 from query.session import Session
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 LOOK = 3
 """Exit code: done, with something to look at."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from query.deliver.apply.delivery import Delivery

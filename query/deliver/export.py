@@ -37,7 +37,7 @@ from sql import load
 from store.errors import CountsDiffer, UsageError
 from store.layout import EncoderStore, new_run_id
 from store.location import Location
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 METADATA, POLICY, REPORT = "run_metadata.json", "policy.toml", "report.html"
 

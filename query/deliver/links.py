@@ -13,10 +13,10 @@ from duckdb.sqltypes import VARCHAR
 
 from sql import load
 from store.errors import LocationError, UsageError
-from store.s3_options import S3Options
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
-    from store.addresses import Address, Signer
+    from store.s3.addresses import Address, Signer
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -40,7 +40,7 @@ class Links:
             if lasts is not None:
                 raise UsageError("There is nothing to presign: no image lies in a bucket.", do="Leave out --presign.")
             return cls({})
-        from store.addresses import Signer, address_of  # noqa: PLC0415  # boto3, which files do without
+        from store.s3.addresses import Signer, address_of  # noqa: PLC0415  # boto3, which files do without
 
         signer = Signer.of(s3, lasts) if lasts is not None else None
         found = {bucket: address_of(bucket, s3) for bucket in buckets}

@@ -10,7 +10,8 @@ from embed.sources.pieces import Pieces
 from embed.sources.read import Again, at_once
 from store.layout import locate
 from store.location import Location
-from store.s3 import S3Location, S3Options
+from store.s3.location import S3Location
+from store.s3.options import S3Options
 
 _BUFFER_BYTES = 8 << 20
 

@@ -18,7 +18,7 @@ from embed.sources.listing.files import Files
 from embed.sources.s3 import S3Source
 from store.errors import SourceError, UsageError
 from store.records import SourceObject
-from store.s3 import split_uri
+from store.s3.options import split_uri
 
 _ROWS = 16_384
 

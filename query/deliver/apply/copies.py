@@ -15,18 +15,18 @@ from query.deliver.apply.journal import COPIES, Journal, apply_folder, declare
 from query.deliver.apply.plan import SEEN_JUST_NOW_S, Plan, describe, look
 from query.deliver.apply.run import ExportedRun, view_manifest
 from query.deliver.apply.tables import Tables, open_tables
-from store.bucket import Bucket, Found
-from store.copies import CopyOptions
-from store.copying import Copier
 from store.errors import RunDamaged
 from store.pace import Pace
 from store.s3 import S3Options
-from store.s3_client import MAX_CONNECTIONS
+from store.s3.bucket import Bucket, Found
+from store.s3.client import MAX_CONNECTIONS
+from store.s3.copying.copier import Copier
+from store.s3.copying.records import CopyOptions
 
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """How `apply --to` copies; `honours_conditions` as `store.bucket.Bucket` takes it."""
+    """How `apply --to` copies; `honours_conditions` as `store.s3.bucket.Bucket` takes it."""
 
     copying: CopyOptions = field(default_factory=CopyOptions)
     whole_keys: bool = False

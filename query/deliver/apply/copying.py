@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from query.deliver.apply.journal import Journal
-from store.bucket import Clock, Found
-from store.copies import Outcome, Result, Wanted
-from store.copying import Copier
 from store.errors import LocationError
+from store.s3.bucket import Clock, Found
+from store.s3.copying.copier import Copier
+from store.s3.copying.records import Outcome, Result, Wanted
 
 OnProgress = Callable[[int, int], None]
 

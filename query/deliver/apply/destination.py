@@ -5,7 +5,7 @@ from typing import Any
 from query.deliver.apply.run import ExportedRun
 from query.deliver.apply.tables import Tables
 from store.errors import UsageError
-from store.s3 import split_uri
+from store.s3.options import split_uri
 
 _LONGEST_KEY_BYTES = 1024
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from query.deliver.apply.journal import Journal
 from query.deliver.apply.tables import Tables
-from store.bucket import Bucket
-from store.copies import CopyOptions
+from store.s3.bucket import Bucket
+from store.s3.copying.records import CopyOptions
 
 TO_DO = ("to_copy", "changed", "vanished", "forbidden", "failed", "missing")
 """What is (still, or again) to be tried: nothing lies at its key."""

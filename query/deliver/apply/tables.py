@@ -13,9 +13,9 @@ import pyarrow as pa
 from query.connection import connect
 from query.deliver.apply.journal import Journal, empty_table
 from sql import load
-from store.bucket import Found
 from store.errors import ClipsieveError, LocationError
 from store.location import Location
+from store.s3.bucket import Found
 
 _PRESENT = pa.schema(
     [

@@ -11,11 +11,11 @@ from query.deliver.apply.copying import OnProgress
 from query.deliver.apply.journal import COPIES, Journal, retire
 from query.deliver.apply.plan import SEEN_JUST_NOW_S, Count
 from query.deliver.apply.tables import Tables, open_tables
-from store.bucket import Bucket, Clock, Found, TakenBack
 from store.errors import LocationError
 from store.location import Location
 from store.s3 import S3Options
-from store.s3_client import MAX_CONNECTIONS
+from store.s3.bucket import Bucket, Clock, Found, TakenBack
+from store.s3.client import MAX_CONNECTIONS
 
 _ROWS_AT_ONCE = 1000
 _ROWS_AT_FIRST = 20

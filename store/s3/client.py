@@ -16,14 +16,18 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
 from store.errors import LocationError
-from store.s3_options import S3Options
+from store.s3.errors import BodyBrokeOff
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 MAX_CONNECTIONS = 64
 READ_TIMEOUT_S = 60
 """Between two pieces of an answer."""
+
+_BODY_ATTEMPTS = 3
 
 
 def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Client":
@@ -75,3 +79,20 @@ def _time_of(text: Any) -> datetime:  # noqa: ANN401  # what a service says
             if (time := read(text)).tzinfo is not None:
                 return time
     return parse_timestamp(text)
+
+
+def get_object(client: "S3Client", **request: Any) -> tuple["GetObjectOutputTypeDef", bytes]:
+    """Return S3's answer and the whole body.
+
+    A body that breaks off is asked for again, which boto3 does for requests only. Raise what boto3 raises, one of
+    S3Failure.
+    """
+    for attempt in range(1, _BODY_ATTEMPTS + 1):
+        try:
+            answer = client.get_object(**request)
+            with contextlib.closing(answer["Body"]) as body:
+                return answer, body.read()
+        except BodyBrokeOff:
+            if attempt == _BODY_ATTEMPTS:
+                raise
+    raise AssertionError  # the last attempt returns or raises

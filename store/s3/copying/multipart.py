@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from store.bucket import Bucket
-from store.copies import CopyOptions, Wanted
+from store.s3.bucket import Bucket
+from store.s3.copying.records import CopyOptions, Wanted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from store.bucket import FORBIDDEN, GONE, NOT_THIS_ONE, Bucket, Found, head, said
-from store.copies import KEEP, CopyOptions, Outcome, Result, Wanted
-from store.multipart import PartsCopy
 from store.pace import Pace
-from store.s3 import BodyBrokeOff, S3Failure, S3Options, Unreachable, error_code, refused
+from store.s3.bucket import FORBIDDEN, GONE, NOT_THIS_ONE, Bucket, Found, head, said
+from store.s3.copying.multipart import PartsCopy
+from store.s3.copying.records import KEEP, CopyOptions, Outcome, Result, Wanted
+from store.s3.errors import BodyBrokeOff, S3Failure, Unreachable, error_code, refused
+from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef

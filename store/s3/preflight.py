@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from store.errors import LocationError
 from store.layout import store_record
-from store.s3 import S3Failure, S3Options, error_code, refused, split_uri
+from store.s3.errors import S3Failure, error_code, refused
+from store.s3.options import S3Options, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from store.s3 import S3Failure, S3Options, error_code, missing_permission, refused, split_uri
+from store.s3.errors import S3Failure, error_code, missing_permission, refused
+from store.s3.options import S3Options, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,0 +1,1 @@
+"""Objects copied on the server's side."""
