@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -57,11 +55,16 @@ def kind_of(place: str) -> str:
 
 
 def _write(table: pa.Table, kind: str, file: BinaryIO) -> None:
+    # What most answers do without is loaded only here: a process that answers in a second shall not wait for it.
     if kind == "json":
         file.write((json.dumps(table.to_pylist(), indent=2, default=_plain) + "\n").encode())
     elif kind == "csv":
+        import pyarrow.csv  # noqa: PLC0415  # as said
+
         pyarrow.csv.write_csv(_flat(table), file)
     else:
+        import pyarrow.parquet  # noqa: PLC0415  # as said
+
         pyarrow.parquet.write_table(table, pa.PythonFile(file, mode="w"))
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from store.errors import StoreDamaged
 from store.layout import EncoderStore
 from store.location import Location
 from store.schema import ImageRow, images_table, thumbnails_table
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 16_384
 """Small enough that DuckDB spreads one part over several threads, large enough for good zone maps."""
@@ -33,8 +36,10 @@ def parquet_bytes(*tables: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def parquet_writer(sink: Path | pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
+def parquet_writer(sink: Path | pa.NativeFile, schema: pa.Schema) -> "pq.ParquetWriter":
     """Open a Parquet file for writing, each column in the form that suits what it holds."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  # a question in SQL does without
+
     leaves = [path for field in schema for path in _leaves(field)]
     measured = {field.name for field in schema if pa.types.is_floating(field.type)}  # as random as an embedding
     return pq.ParquetWriter(
@@ -63,6 +68,8 @@ def write_images(store: EncoderStore, name: str, run_id: str, rows: Sequence[Ima
 
 def read_part(location: Location, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a part, or some of its columns; raise StoreDamaged where it is no readable Parquet file."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  # as above
+
     try:
         with location.open(name) as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
