@@ -29,6 +29,11 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def installed() -> dict[str, str]:
+    """Return the environment of a command as users have it: pip leaves compiled modules, so none is compiled anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def apart(function: Callable[P, T], *given: P.args, **words: P.kwargs) -> T:
     """Return what a function answers in a process of its own: what it loads, torch for one, is not loaded here."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import clipsieve
-from bench.machine import describe, peak_memory_mb
+from bench.machine import describe, installed, peak_memory_mb
 from bench.synthetic import vectors, write_store
 from query.connection import connect
 from query.scoring.score_sets import read_sets, remove_set
@@ -271,7 +271,7 @@ def _spent(action: Callable[[], object]) -> _Spent:
 
 def _run(command: Sequence[str]) -> float:
     """Run a process and return the most memory that it held, in MB."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=installed()) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
