@@ -9,6 +9,7 @@ from pathlib import Path
 
 ONLY_BY_NAME = {
     "duplicates",
+    "embed_bombs",
     "embed_growth",
     "embed_peers",
     "latency",

@@ -4,6 +4,7 @@
     python -m bench.embed --latency 50        the job against the loop that users write, a far server, a small model
     python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45
     python -m bench.embed --growth 200000     memory over a long run: small images, a tiny encoder
+    python -m bench.embed --bombs 50          memory with files among the images whose pixels take gigabytes
 
 The baselines are taken in the same run, and again in each of several rounds (`--rounds`): a machine's own speed changes
 from minute to minute. On a CPU all stages share its cores, with the S3 server, so the floor of the job is the sum of
@@ -28,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 import clipsieve
-from bench import embed_growth, embed_peers
+from bench import embed_bombs, embed_growth, embed_peers
 from bench.machine import describe, peak_memory_mb
 from embed.decoders import Decoding, Memory, Processes, Settings, Threads
 from embed.demo.scenes import write_scenes
@@ -60,12 +61,16 @@ def main() -> None:
     words.add_argument("--latency", type=float, metavar="MILLISECONDS")
     words.add_argument("--clip-retrieval", metavar="PYTHON")
     words.add_argument("--growth", type=int, metavar="IMAGES")
+    words.add_argument("--bombs", type=int, metavar="FILES")
     given, _ = words.parse_known_args()
     print(describe())
     with tempfile.TemporaryDirectory(prefix="clipsieve-bench-") as scratch:
         folder = Path(scratch)
         if given.growth:
             embed_growth.run(given.growth, folder)
+            return
+        if given.bombs:
+            embed_bombs.run(given.bombs, folder)
             return
         photos = _photos(given.photos or _drawn(folder / "drawn"), given.limit)
         with _bucket_of(photos, given.latency):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import clipsieve
-from bench.machine import apart
+from bench.machine import apart, children, resident_mb
 from embed.request import EmbedRequest, JobOptions, Started
 from tests.pictures import picture_bytes
 from tests.tiny_encoder import write_tiny_encoder
@@ -23,7 +23,7 @@ def run(images: int, folder: Path) -> None:
     def on_start(started: Started) -> Callable[[], None]:
         def sample() -> None:
             if started.tally.finished >= len(taken) * images / SAMPLES:
-                taken.append((started.tally.finished, _resident_mb(os.getpid()), sum(map(_resident_mb, _children()))))
+                taken.append((started.tally.finished, resident_mb(os.getpid()), sum(map(resident_mb, children()))))
 
         return sample
 
@@ -47,23 +47,3 @@ def _write(album: Path, images: int) -> None:
         if number % 1000 == 0:
             place.mkdir(parents=True)
         (place / f"{number:07}.jpg").write_bytes(contents[number % len(contents)])
-
-
-def _resident_mb(pid: int) -> float:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _children() -> list[int]:
-    me = os.getpid()
-    return [int(child) for task in Path(f"/proc/{me}/task").iterdir() for child in _words(task / "children")]
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []

@@ -40,5 +40,27 @@ def apart(function: Callable[P, T], *given: P.args, **words: P.kwargs) -> T:
         return pool.submit(function, *given, **words).result()
 
 
+def resident_mb(pid: int) -> float:
+    """Return the memory that a process holds now, in MB; 0 where it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def children() -> list[int]:
+    """Return the processes that this one has started and that have not ended."""
+    me = os.getpid()
+    return [int(child) for task in Path(f"/proc/{me}/task").iterdir() for child in _words(task / "children")]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
