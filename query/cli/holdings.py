@@ -48,7 +48,7 @@ def _show_status(found: Status) -> None:
         ["store", found.store],
         ["encoder", encoder["encoder_id"] + ("  (RANDOM WEIGHTS)" if encoder["random_weights"] else "")],
         ["", f"{encoder['embedding_dim']} dimensions, {_made(encoder)}"],
-        ["images", f"{found.images_recorded:,} recorded in {found.parts:,} parts"],
+        ["images", f"{found.images_recorded:,} recorded; parts: {found.parts:,}"],
         ["size", f"{megabytes(sum(found.size_bytes.values()))}: {sizes}"],
     ]
     if found.runs:
