@@ -110,13 +110,13 @@ def components(edges: Edges, images: int) -> Places:
 
     This is what chains: a is close to b and b to c, so a and c are one, however far apart. Only shown for comparison.
     """
-    label = np.arange(images)
+    label = np.arange(images, dtype=np.int32)
     better, worse = edges.better, edges.worse
     while len(better):
         low, high = np.minimum(label[better], label[worse]), np.maximum(label[better], label[worse])
         apart = low != high
         better, worse, low, high = better[apart], worse[apart], low[apart], high[apart]
         np.minimum.at(label, high, low)
-        while (jumped := label[label]).tobytes() != label.tobytes():
+        while not np.array_equal(jumped := label[label], label):
             label = jumped
     return label
