@@ -61,8 +61,12 @@ class Ranked:
             connection.from_arrow(pa.table(in_order)).create("in_order")
             connection.table("in_order").project("rowid as place, *").create_view("ranked")
             connection.from_arrow(pa.table(crowd_images)).create("crowd_images")
-            columns = [pa.array(column, field.type) for column, field in zip(zip(*pairs, strict=True), NEIGHBORS)]
-            connection.from_arrow(pa.table(columns or NEIGHBORS.empty_table().columns, schema=NEIGHBORS)).create("pair_rows")
+            columns = [
+                pa.array(column, field.type) for column, field in zip(zip(*pairs, strict=True), NEIGHBORS, strict=False)
+            ]
+            connection.from_arrow(pa.table(columns or NEIGHBORS.empty_table().columns, schema=NEIGHBORS)).create(
+                "pair_rows"
+            )
             return near_graph(connection, at, groups, crowded=crowded)
 
 
