@@ -395,7 +395,7 @@ DUPLICATES = [
         "duplicates/crowd_images",
         "the image that was compared is of the crowd too, once",
         {"member_rows": [member(1, 3), member(2, 3), member(5, 4)]},
-        [in_crowd(k, of) | {"crowd_id": of} for k, of in ((1, 3), (2, 3), (3, 3), (4, 4), (5, 4))],
+        [{"image_id": k, "crowd_id": of} for k, of in ((1, 3), (2, 3), (3, 3), (4, 4), (5, 4))],
     ),
     Case(
         "duplicates/close_in_crowds",

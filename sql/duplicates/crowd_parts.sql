@@ -1,8 +1,8 @@
 -- The ranked images of each crowd by group and by whether they may be removed. Those of one part are close to the same
--- images, so the best one of a part stands for it: where any of them is kept, that one is. Where only 'different' groups
--- are compared, and each image may be a group of its own, not every part need stand: the best three groups, and those
--- that others have too, near a crowd or among its best three. Any other part has three at a cosine of 1 before it, and
--- what keeps these from staying removes it as well. An image without a group is in none.
+-- images, so the best one of a part stands for it: where any of them is kept, that one is. Where only 'different'
+-- groups are compared, and each image may be a group of its own, not every part need stand: the best three groups, and
+-- those that others have too, near a crowd or among its best three. Any other part has three at a cosine of 1 before
+-- it, and what keeps these from staying removes it as well. An image without a group is in none.
 -- Grain: one row per crowd, group and whether it may be removed. Parameters: $at, the threshold; $groups, as in
 -- duplicates/edges. Reads the views `ranked` and `pair_rows` and the table `crowd_images`.
 create or replace temp table crowd_parts as
