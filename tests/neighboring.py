@@ -78,7 +78,8 @@ def vector_store(folder: Path, vectors: Half, parts: Sequence[Sequence[int]] | N
 
 def add_vectors(store: EncoderStore, vectors: Half, numbers: Sequence[int], part: int, run: int = 1) -> None:
     """Write one part with these images."""
-    rows = [replace(embedded(listed(key(k))), embedding=vectors[k], thumbnail=None) for k in numbers]
+    one = replace(embedded(listed(key(0))), thumbnail=None)
+    rows = [replace(one, source_object=listed(key(k)), sha256=f"bytes of {k}", embedding=vectors[k]) for k in numbers]
     add_part(store, rows, part=part, number=run)
 
 

@@ -45,7 +45,7 @@ def copied(draw: st.DrawFn, most: int = 40) -> Half:
     return few[draw(st.lists(st.integers(0, len(few) - 1), min_size=2, max_size=most))]
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     vectors=st.composite(copied)(),
     cuts=st.lists(st.integers(0, 40), min_size=1, max_size=3),
@@ -122,7 +122,7 @@ def test_the_one_that_was_compared_is_gone(elsewhere: Elsewhere, tmp_path: Path)
 @pytest.mark.parametrize("method", [EXACT, APPROXIMATE])
 def test_killed_between_crowds_and_pairs(elsewhere: Elsewhere, tmp_path: Path, method: str) -> None:
     """Without the pairs of its round no file of crowds answers; the next run goes on, to the same files."""
-    vectors = np.concatenate([clustered(30), np.repeat(clustered(3, seed=1), 20, axis=0)])
+    vectors = np.concatenate([clustered(30), np.repeat(clustered(3, seed=1), 10, axis=0)])
     undisturbed = vector_store(tmp_path / "undisturbed", vectors)
     elsewhere(neighboring.find, tmp_path / "undisturbed", 0.9, method, stripe=20, crowd=3)
     store = vector_store(tmp_path / "store", vectors)

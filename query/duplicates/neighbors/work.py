@@ -185,5 +185,5 @@ def _refuse_flood(rows: Rows, sample: Double, floor: float) -> None:
         "So many cannot be kept, and with such vectors this floor is far from a duplicate.",
         f"Give a higher one: --floor {better[0]:.2f} leaves about {left[better[0]]:,.0f}."
         if better
-        else f"About {left[1.0]:,.0f} are at 1: `clipsieve duplicates STORE` finds equal pixels without any pairs.",
+        else f"About {left[1.0]:,.0f} are at 1 all the same: `clipsieve duplicates STORE` finds equal pixels without.",
     )
