@@ -240,5 +240,8 @@ def test_the_same_content_outside_a_crowd(tmp_path: Path) -> None:
                 ("a", 1.0, "same pixels")
             }
         shown = session.sql("select uri, member_of::varchar as m from crowds join images using (image_id)").to_pylist()
+        session.catalog(str(tmp_path / "c.duckdb"))
     assert {row["uri"][-1] for row in shown} == {"b", "c"}
     assert len({row["m"] for row in shown}) == 1
+    with duckdb.connect(str(tmp_path / "c.duckdb"), read_only=True) as client:
+        assert client.execute("select member_of::varchar from crowds").fetchall() == [(shown[0]["m"],)] * 2

@@ -109,8 +109,8 @@ def _show_found(found: "Found") -> None:
     )
     if found.members:
         click.echo(
-            f"Besides, {found.members:,} images have exactly the embedding of another one, as very many do: copies of a "
-            "placeholder, for example. `clipsieve duplicates` finds them too; a pair of each two would be too many to keep."
+            f"Besides, {found.members:,} images have exactly the embedding of another one, as very many do: copies of "
+            "a placeholder, for example. `clipsieve duplicates` finds them too; their pairs would be too many to keep."
         )
     if neighbors.method == EXACT:
         click.echo(f"The pairs are {described(neighbors, neighbors.floor)}.")
