@@ -13,6 +13,7 @@ from sql import load, names
 from store.layout import EncoderStore
 from store.parts import damaged
 from store.schema import (
+    CROWDS,
     LIST_METADATA,
     LISTING,
     MEASUREMENTS,
@@ -25,7 +26,7 @@ from store.schema import (
 
 VIEWS = (
     *("images", "current_objects", "current_images", "groups"),
-    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors", "metadata"),
+    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors", "crowds", "metadata"),
 )
 
 
@@ -53,6 +54,7 @@ def rows_of(store: EncoderStore, scored: ScoreSet | None) -> dict[str, Rows]:
         "score_rows": Rows(score_folder, score_files, scores_schema(scored.names if scored else ())),
         "measurement_rows": Rows("measurements", store.parts("measurements"), MEASUREMENTS),
         "neighbor_rows": Rows(neighbors.folder, neighbors.pair_files, NEIGHBORS),
+        "crowd_rows": Rows(neighbors.crowd_folder, neighbors.crowd_files, CROWDS),
         "metadata_rows": Rows("metadata", store.parts("metadata"), LIST_METADATA, own_columns=True),
     }
 

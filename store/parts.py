@@ -20,7 +20,7 @@ ROW_GROUP_ROWS = 16_384
 """Small enough that DuckDB spreads one part over several threads, large enough for good zone maps."""
 
 _NO_DICTIONARY = {
-    *("image_id", "neighbor_id", "uri", "key", "etag", "revision", "sha256", "pixels_sha256"),
+    *("image_id", "neighbor_id", "member_of", "uri", "key", "etag", "revision", "sha256", "pixels_sha256"),
     *("embedding.list.element", "webp", "text"),
 }
 _NO_COMPRESSION = {"embedding.list.element", "vector.list.element", "webp"}
@@ -87,6 +87,7 @@ def damaged(location: Location, name: str, error: Exception) -> StoreDamaged:
         "prompts": "Remove it: its prompts are encoded again when they are needed.",
         "scores": "Remove its folder and run `clipsieve score` again.",
         "neighbors": "Remove its folder and run `clipsieve neighbors` again.",
+        "crowds": "Remove its folder and run `clipsieve neighbors` again.",
         "metadata": "Remove it and run the same `clipsieve embed` again: the list is read anew.",
         "measurements": "Remove it and run the same `clipsieve confirm` again: only its images are looked at again.",
     }

@@ -46,6 +46,13 @@ NEIGHBORS = pa.schema(
     ]
 )
 
+CROWDS = pa.schema(
+    [
+        pa.field("image_id", pa.uuid(), nullable=False),
+        pa.field("member_of", pa.uuid(), nullable=False),
+    ]
+)
+
 _BOX = pa.struct([pa.field(name, pa.float32(), nullable=False) for name in ("x0", "y0", "x1", "y1", "confidence")])
 
 MEASUREMENTS = pa.schema(

@@ -63,7 +63,7 @@ def verify(store: EncoderStore) -> VerifyReport:
                 faults += _embedding_faults(name, table, "embedding", dim)
             elif folder == "prompts":
                 faults += _embedding_faults(name, table, "vector", dim)
-    for name in [*store.parts("scores"), *store.parts("neighbors"), *store.parts("metadata")]:
+    for name in [*store.parts("scores"), *store.parts("neighbors"), *store.parts("crowds"), *store.parts("metadata")]:
         files += 1
         try:
             read_part(store.location, name)

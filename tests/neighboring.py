@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from query.duplicates.neighbors import cells, exact, sample, work
+from query.duplicates.neighbors import cells, crowds, exact, sample, work
 from query.duplicates.neighbors.bound import Bound
 from query.duplicates.neighbors.compare import Comparison, Tile
 from query.duplicates.neighbors.cosine import squared_lengths
@@ -28,7 +28,7 @@ from store.errors import UsageError
 from store.layout import EncoderStore, Store
 from store.location import FolderLocation
 from store.parts import parquet_bytes
-from store.schema import NEIGHBORS, ImageRow
+from store.schema import CROWDS, NEIGHBORS, ImageRow
 from tests.commands import typed
 from tests.stores import ENCODER, NOON, add_part, embedded, list_source, listed, new_store
 
@@ -78,7 +78,8 @@ def vector_store(folder: Path, vectors: Half, parts: Sequence[Sequence[int]] | N
 
 def add_vectors(store: EncoderStore, vectors: Half, numbers: Sequence[int], part: int, run: int = 1) -> None:
     """Write one part with these images."""
-    rows = [replace(embedded(listed(key(k))), embedding=vectors[k], thumbnail=None) for k in numbers]
+    one = replace(embedded(listed(key(0))), thumbnail=None)
+    rows = [replace(one, source_object=listed(key(k)), sha256=f"bytes of {k}", embedding=vectors[k]) for k in numbers]
     add_part(store, rows, part=part, number=run)
 
 
@@ -110,19 +111,56 @@ def pairs_of(store: EncoderStore) -> Found_:
     return found
 
 
+def whole_pairs(store: EncoderStore) -> Found_:
+    """Every pair that the files of the set that answers speak of, those of crowds included, each once."""
+    store = store.refreshed()
+    neighbors = read_neighbor_sets(store)[0]
+    names = {listed(key(k)).image_id: key(k) for k in range(10_000)}
+    crowd_of: dict[str, str] = {}
+    for file in neighbors.crowd_files:
+        with store.location.open(file) as opened:
+            table = pq.read_table(opened)
+        assert table.schema.equals(CROWDS)
+        for row in table.to_pylist():
+            assert names[row["image_id"]] not in crowd_of
+            crowd_of[names[row["image_id"]]] = names[row["member_of"]]
+    assert len(crowd_of) == neighbors.members
+    written = pairs_of(store)
+    assert not any(crowd_of.keys() & pair for pair in written)
+    images = {one: {one} for pair in written for one in pair} | {one: {one} for one in crowd_of.values()}
+    for member, one in crowd_of.items():
+        images[one].add(member)
+    whole = {frozenset([a, b]): c for (x, y), c in map(_split, written.items()) for a in images[x] for b in images[y]}
+    return whole | {frozenset([a, b]): 1.0 for one in images.values() for a in one for b in one if a < b}
+
+
+def _split(pair: tuple[Keys, float]) -> tuple[tuple[str, str], float]:
+    first, second = sorted(pair[0])
+    return (first, second), pair[1]
+
+
 def open_store(place: Path) -> EncoderStore:
     """The store at a folder."""
     return Store.open(FolderLocation(place)).encoder()
 
 
 def put_neighbors(
-    store: EncoderStore, pairs: Mapping[tuple[str, str], float], *, method: str = EXACT, floor: float = 0.9
+    store: EncoderStore,
+    pairs: Mapping[tuple[str, str], float],
+    *,
+    method: str = EXACT,
+    floor: float = 0.9,
+    crowds: Mapping[str, str] | None = None,
 ) -> EncoderStore:
-    """Write a set of pairs by hand, as if all parts had been compared: `{("a.jpg", "b.jpg"): 0.96}`."""
+    """Write a set of pairs by hand, as if all parts had been compared: `{("a.jpg", "b.jpg"): 0.96}`.
+
+    `crowds` has the members of crowds, each with the image that was compared for it.
+    """
+    crowds = crowds or {}
     store = store.refreshed()
     parts = tuple(image_parts(store))
     recall = () if method == EXACT else (Recall(floor, 20, 19, 10, 9),)
-    one = Round(Round.id_of((), parts), parts, images=len(parts), stripes=1, recall=recall)
+    one = Round(Round.id_of((), parts), parts, images=len(parts), stripes=1, members=len(crowds), recall=recall)
     neighbors = write_neighbor_set(store, NeighborSet(f"{method}-{floor:g}", floor, method, (one,)))
     rows = []
     for (first, second), cosine in pairs.items():
@@ -130,6 +168,10 @@ def put_neighbors(
         rows.append({"image_id": ids[0].bytes, "neighbor_id": ids[1].bytes, "cosine": cosine})
     columns = [pa.array([row[field.name] for row in rows], field.type) for field in NEIGHBORS]
     store.location.write(neighbors.file(one, 0), parquet_bytes(pa.table(columns, schema=NEIGHBORS)))
+    if crowds:
+        sides = [[listed(f"in/{name}").image_id.bytes for name in side] for side in (crowds, crowds.values())]
+        table = pa.table([pa.array(side, pa.uuid()) for side in sides], schema=CROWDS)
+        store.location.write(neighbors.crowd_file(one), parquet_bytes(table))
     return store.refreshed()
 
 
@@ -143,27 +185,32 @@ def image(name: str, width_px: int = 640, **facts: object) -> ImageRow:
     return replace(row, **{"pixels_sha256": f"pixels of {name}", **facts})  # type: ignore[arg-type]  # fields by name
 
 
-def store_of(folder: Path, rows: Sequence[ImageRow], pairs: Mapping[tuple[str, str], float] | None) -> EncoderStore:
-    """A store of these images, and of these pairs where there are any."""
+def store_of(
+    folder: Path,
+    rows: Sequence[ImageRow],
+    pairs: Mapping[tuple[str, str], float] | None,
+    crowds: Mapping[str, str] | None = None,
+) -> EncoderStore:
+    """A store of these images, and of these pairs and crowds where there are any."""
     store = new_store(folder)
     list_source(store, [row.source_object for row in rows])
     add_part(store, rows)
-    return put_neighbors(store, pairs) if pairs is not None else store.refreshed()
+    return put_neighbors(store, pairs, crowds=crowds) if pairs is not None else store.refreshed()
 
 
 # What follows runs in the other process.
 
 
 def find(place: Path, floor: float = 0.9, method: str | None = None, **settings: int) -> Found:
-    """Find the pairs of the store at a folder; `settings` are stripe, sample and stop_after, the last one in calls."""
+    """Find the pairs of the store at a folder; `settings` are stripe, sample, crowd, and stop_after in calls."""
     _set(**settings)
     return find_neighbors(open_store(place), NeighborWords(floor, method), _stopper(settings.get("stop_after")))
 
 
-def interrupted(place: Path, method: str, stop_after: int, stripe: int) -> bool:
+def interrupted(place: Path, method: str, stop_after: int, stripe: int, crowd: int = 256) -> bool:
     """Find pairs until progress has been told so often; return whether that happened."""
     try:
-        find(place, 0.9, method, stripe=stripe, stop_after=stop_after)
+        find(place, 0.9, method, stripe=stripe, stop_after=stop_after, crowd=crowd)
     except Interrupted:
         return True
     return False
@@ -228,8 +275,9 @@ def flooded(place: Path, most: int) -> str:
     return "nothing"
 
 
-def _set(stripe: int = 16_384, sample_images: int = 4096, **_others: Any) -> None:
+def _set(stripe: int = 16_384, sample_images: int = 4096, crowd: int = 256, **_others: Any) -> None:
     vars(work)["STRIPE"] = exact.STRIPE = stripe  # it has the name from there
+    crowds.CROWD = crowd
     sample.SAMPLE = sample_images
     cells.STRIPES = 8
 

@@ -4,22 +4,37 @@ import uuid
 
 import pyarrow as pa
 
-from store.schema import NEIGHBORS, images_schema
+from store.schema import CROWDS, NEIGHBORS, images_schema
 from tests.sql_cases import Case, Row
 
 DUPLICATE_SCHEMAS = {
     **dict.fromkeys(["neighbor_rows", "pair_rows", "neighbors"], NEIGHBORS),
     "candidates": images_schema(2),
     "sampled": NEIGHBORS.append(pa.field("number", pa.int64())),
-    "ranked": pa.schema(
+    **dict.fromkeys(
+        ["ranked", "standing"],
+        pa.schema(
+            {
+                "place": pa.int64(),
+                "image_id": pa.uuid(),
+                "never": pa.bool_(),
+                "group_name": pa.string(),
+                "_pixels": pa.int64(),
+                "sha256": pa.string(),
+                "content": pa.string(),
+            }
+        ),
+    ),
+    **dict.fromkeys(["member_rows", "crowd_rows", "crowds"], CROWDS),
+    "close_images": pa.schema({"image_id": pa.uuid()}),
+    "crowd_images": pa.schema({"image_id": pa.uuid(), "crowd_id": pa.uuid()}),
+    "crowd_parts": pa.schema(
         {
-            "place": pa.int64(),
-            "image_id": pa.uuid(),
-            "never": pa.bool_(),
+            "crowd_id": pa.uuid(),
             "group_name": pa.string(),
-            "_pixels": pa.int64(),
-            "sha256": pa.string(),
-            "content": pa.string(),
+            "never": pa.bool_(),
+            "place": pa.int64(),
+            "stands": pa.bool_(),
         }
     ),
     "tied": pa.schema({"place": pa.int64(), "first_place": pa.int64()}),
@@ -74,6 +89,27 @@ def edge_by_content(better: int, worse: int, tier: int = 0) -> Row:
 def gone(image_id: int, duplicate_of: int, cosine: float, tier: str = "near-duplicate") -> Row:
     """A row of duplicates."""
     return {"image_id": image_id, "duplicate_of": uuid.UUID(int=duplicate_of), "cosine": cosine, "tier": tier}
+
+
+def member(image_id: int, of: int, column: str = "member_of") -> Row:
+    """A row of crowds."""
+    return {"image_id": image_id, column: uuid.UUID(int=of)}
+
+
+def in_crowd(image_id: int, of: int) -> Row:
+    """A row of the images of crowds."""
+    return member(image_id, of, "crowd_id")
+
+
+def part(of: int, place: int, group: str = "", *, never: bool = False, stands: bool = True) -> Row:
+    """A row of the parts of crowds."""
+    return {
+        "crowd_id": uuid.UUID(int=of),
+        "group_name": group,
+        "never": never,
+        "place": place,
+        "stands": stands,
+    }
 
 
 PAIRS = [pair(1, 2, 0.96), pair(1, 3, 0.95), pair(2, 3, 0.94)]
@@ -138,7 +174,7 @@ DUPLICATES = [
         "pairs at the threshold count, the better image of each first",
         {
             "pair_rows": [pair(1, 4, 0.95), pair(2, 4, 0.96), pair(3, 4, 0.96), pair(1, 2, 0.95), pair(1, 3, 0.94)],
-            "ranked": ranked("a", "b", "c", "d"),
+            "standing": ranked("a", "b", "c", "d"),
         },
         [edge(0, 1, 0.95), edge(0, 3, 0.95), edge(1, 3), edge(2, 3)],
         {"at": 0.95, "groups": "any"},
@@ -148,7 +184,7 @@ DUPLICATES = [
         "pairs from 0.99 on are there at any threshold, and may be of the same content if of one size, or of unknown",
         {
             "pair_rows": [*(pair(1, k, 0.99) for k in (2, 3, 5)), pair(2, 3, 0.98), pair(3, 4, 0.98)],
-            "ranked": [*ranked("a", "a", "b", "b"), {"place": 4, "image_id": 5, "never": False, "_pixels": -1}],
+            "standing": [*ranked("a", "a", "b", "b"), {"place": 4, "image_id": 5, "never": False, "_pixels": -1}],
         },
         [edge(0, 1, 0.99, may_be_same=1), edge(0, 2, 0.99), edge(0, 4, 0.99, may_be_same=1)],
         {"at": 1.0, "groups": "any"},
@@ -158,7 +194,7 @@ DUPLICATES = [
         "a pair with an image that is not ranked, or of two that are never removed, is none",
         {
             "pair_rows": [pair(1, 2), pair(1, 3), pair(3, 9)],
-            "ranked": ranked("a", "b", "c", never="nn "),
+            "standing": ranked("a", "b", "c", never="nn "),
         },
         [edge(0, 2)],
         {"at": 0.95, "groups": "any"},
@@ -168,7 +204,7 @@ DUPLICATES = [
         "within groups, only pairs of one group count",
         {
             "pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3)],
-            "ranked": ranked("a", "b", "c", groups="xyx"),
+            "standing": ranked("a", "b", "c", groups="xyx"),
         },
         [edge(0, 2)],
         {"at": 0.95, "groups": "same"},
@@ -178,7 +214,7 @@ DUPLICATES = [
         "across groups, only pairs of two groups count; an image without a group is in none",
         {
             "pair_rows": [pair(1, 2), pair(1, 3), pair(2, 3), pair(1, 4)],
-            "ranked": [*ranked("a", "b", "c", groups="xyx"), {"place": 3, "image_id": 4, "never": False}],
+            "standing": [*ranked("a", "b", "c", groups="xyx"), {"place": 3, "image_id": 4, "never": False}],
         },
         [edge(0, 1), edge(1, 2)],
         {"at": 0.95, "groups": "different"},
@@ -354,6 +390,136 @@ DUPLICATES = [
             {"image_id": 2, "neighbor_id": 1},
             {"image_id": 2, "neighbor_id": 4},
         ],
+    ),
+    Case(
+        "duplicates/crowd_images",
+        "the image that was compared is of the crowd too, once",
+        {"member_rows": [member(1, 3), member(2, 3), member(5, 4)]},
+        [{"image_id": k, "crowd_id": of} for k, of in ((1, 3), (2, 3), (3, 3), (4, 4), (5, 4))],
+    ),
+    Case(
+        "duplicates/close_in_crowds",
+        "images of crowds are close to another one",
+        {"close_images": [{"image_id": 1}], "crowd_images": [in_crowd(2, 3), in_crowd(3, 3)]},
+        [{"image_id": 1}, {"image_id": 2}, {"image_id": 3}],
+    ),
+    Case(
+        "duplicates/crowd_parts",
+        "a part is of one group and of what may be removed or not; the best of it is named, and all stand",
+        {
+            "ranked": ranked(*"abcde", groups="xxyxx", never="nn"),
+            "crowd_images": [in_crowd(k, 9) for k in (1, 2, 3, 4, 5, 9)],
+            "pair_rows": [],
+        },
+        [
+            {**part(9, 3, "x"), "crowd_id": 9, "images": 2},
+            {**part(9, 0, "x", never=True), "crowd_id": 9, "images": 2},
+            {**part(9, 2, "y"), "crowd_id": 9, "images": 1},
+        ],
+        {"at": 0.95, "groups": "same"},
+    ),
+    Case(
+        "duplicates/crowd_parts",
+        "of different groups the best three stand, and those that an image near a crowd or another's best is of",
+        {
+            "ranked": ranked(*"abcdefghij", groups="uvwxyzxyyy"),
+            "crowd_images": [*(in_crowd(k, 1) for k in (1, 2, 3, 4, 5, 6)), in_crowd(8, 8)],
+            "pair_rows": [pair(1, 7, 0.95), pair(1, 9, 0.94), pair(9, 10)],
+        },
+        [
+            {"place": 0, "stands": True},
+            {"place": 1, "stands": True},
+            {"place": 2, "stands": True},
+            {"place": 3, "stands": True},
+            {"place": 4, "stands": True},
+            {"place": 5, "stands": False},
+            {"place": 7, "stands": True},
+        ],
+        {"at": 0.95, "groups": "different"},
+    ),
+    Case(
+        "duplicates/crowd_parts",
+        "an image without a group is in none",
+        {
+            "ranked": [{"place": 0, "image_id": 1, "never": False}],
+            "crowd_images": [in_crowd(1, 1)],
+            "pair_rows": [],
+        },
+        [],
+        {"at": 0.95, "groups": "same"},
+    ),
+    Case(
+        "duplicates/crowded",
+        "every ranked image of a crowd has its part",
+        {
+            "ranked": ranked(*"abc", groups="xyx"),
+            "crowd_images": [in_crowd(k, 9) for k in (1, 2, 3)],
+            "crowd_parts": [part(8, 7, "x"), part(9, 0, "x"), part(9, 1, "y")],
+        },
+        [{"place": 0, "part": 1}, {"place": 1, "part": 2}, {"place": 2, "part": 1}],
+    ),
+    Case(
+        "duplicates/standing",
+        "the best of a part stands for its crowd, under the id that was compared, unlike any other in its pixels",
+        {
+            "ranked": ranked(*"abcd", groups="xxyy", never="n"),
+            "crowd_images": [in_crowd(k, 9) for k in (2, 3, 4)],
+            "crowd_parts": [part(9, 1, "x"), part(9, 2, "y", stands=False)],
+        },
+        [
+            {"image_id": 1, "place": 0, "group_name": "x", "never": False, "_pixels": ord("a")},
+            {"image_id": 9, "place": 1, "group_name": "x", "never": False, "_pixels": -3},
+        ],
+    ),
+    Case(
+        "duplicates/crowd_edges",
+        "what stands for one crowd is paired, the better one first",
+        {"crowd_parts": [part(9, 2, "x"), part(9, 0, "y"), part(9, 1, "z", stands=False), part(8, 3, "x")]},
+        [{"better": 0, "worse": 2}],
+        {"groups": "any"},
+    ),
+    *(
+        Case(
+            "duplicates/crowd_edges",
+            f"only pairs of {groups} groups count",
+            {"crowd_parts": [part(9, 0, "x"), part(9, 1, "x", never=True), part(9, 2, "y")]},
+            [{"better": better, "worse": worse} for better, worse in expected],
+            {"groups": groups},
+        )
+        for groups, expected in (("same", [(0, 1)]), ("different", [(0, 2), (1, 2)]))
+    ),
+    Case(
+        "views/crowds",
+        "an image is shown where the sources still hold it, whether they hold the one that was compared or not",
+        {"crowd_rows": [member(1, 9), member(2, 9)], "current_objects": [{"image_id": 1}]},
+        [{"image_id": 1, "member_of": 9}],
+    ),
+    Case(
+        "checks/crowds_are_equal",
+        "members of one embedding, in no pair, are sound",
+        {
+            "crowds": [member(1, 3), member(2, 3)],
+            "images": [{**one, "embedding": [0.6, 0.8]} for one in EMBEDDED],
+            "neighbors": [pair(3, 4)],
+        },
+        [],
+    ),
+    Case(
+        "checks/crowds_are_equal",
+        "one that failed, stands twice, is in a pair, is compared for others, or has another embedding is found",
+        {
+            "crowds": [
+                *(member(1, 9), member(2, 9), member(2, 9), member(3, 9)),
+                *(member(4, 9), member(5, 9), member(6, 9), member(7, 6)),
+            ],
+            "images": [
+                *({"image_id": k, "status": "embedded", "embedding": [0.6, 0.8]} for k in (1, 2, 3, 6, 7)),
+                {"image_id": 4, "status": "failed", "embedding": [0.6, 0.8]},
+                {"image_id": 5, "status": "embedded", "embedding": [0.8, 0.6]},
+            ],
+            "neighbors": [pair(3, 8)],
+        },
+        [{"image_id": k} for k in (2, 2, 3, 4, 5, 6)],
     ),
 ]
 

@@ -39,7 +39,7 @@ from tests.stores import (
 
 VIEWS = (
     *("images", "current_images", "candidates", "current_objects", "groups"),
-    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors", "metadata"),
+    *("scores", "score_values", "thumbnails", "prompts", "measurements", "neighbors", "crowds", "metadata"),
 )
 COSINES = ("similarity(embedding, 'a dog')", "similarity_to_image(embedding, 's3://photos/in/03.jpg')")
 QUERIES = [
@@ -142,7 +142,7 @@ def test_an_empty_store_has_empty_views(tmp_path: Path) -> None:
     views = [f"select count(*) from {view}" for view in written.views]  # noqa: S608  # our names
     assert read(place, views) == [[[0]]] * len(views)
     measured = ("images", "listings", "thumbnails", "prompts")
-    assert written.empty == (*measured, "scores", "measurements", "neighbors", "metadata")
+    assert written.empty == (*measured, "scores", "measurements", "neighbors", "crowds", "metadata")
 
 
 def test_other_scores_need_another_catalog(store: EncoderStore, tmp_path: Path) -> None:

@@ -433,7 +433,7 @@ def test_a_flood_of_pairs_is_refused(elsewhere: Elsewhere, tmp_path: Path) -> No
     said = elsewhere(neighboring.flooded, tmp_path, 2000)
     assert said.startswith("UsageError: About ")
     assert "--floor 0." in said
-    assert "have equal embeddings" in elsewhere(neighboring.flooded, tmp_path, 1)
+    assert " are at 1 all the same: " in elsewhere(neighboring.flooded, tmp_path, 1)
     assert not list(tmp_path.rglob("neighbors/*/*.parquet"))
 
 

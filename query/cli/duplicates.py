@@ -107,6 +107,11 @@ def _show_found(found: "Found") -> None:
     click.echo(
         f"{new}: {found.pairs:,} pairs of {neighbors.images:,} images are at a cosine of {neighbors.floor:g} or more."
     )
+    if found.members:
+        click.echo(
+            f"Besides, {found.members:,} images have exactly the embedding of another one, as very many do: copies of "
+            "a placeholder, for example. `clipsieve duplicates` finds them too; their pairs would be too many to keep."
+        )
     if neighbors.method == EXACT:
         click.echo(f"The pairs are {described(neighbors, neighbors.floor)}.")
         return

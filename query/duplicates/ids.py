@@ -1,4 +1,6 @@
-"""Columns of image ids as numbers, and back: (N, 16) uint8, the bytes of each UUID."""
+"""Columns of image ids as numbers, and back: (N, 16) uint8, the bytes of each UUID; and one id in place of another."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,3 +24,36 @@ def take(ids: Ids, places: npt.NDArray[np.integer]) -> pa.Array:
     found = ids.view("V16").ravel()[places]
     storage = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(found), [None, pa.py_buffer(found.tobytes())])
     return pa.ExtensionArray.from_storage(pa.uuid(), storage)
+
+
+@dataclass(frozen=True)
+class Crowds:
+    """Members of crowds, and for each the image that is compared for it."""
+
+    members: Ids
+    compared: Ids
+
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return len(self.members)
+
+    def named(self, ids: Ids) -> Ids:
+        """Return these ids, those of members replaced by those of the images that are compared for them."""
+        if not len(self):
+            return ids
+        order = np.argsort(_whole(self.members))
+        known = _whole(self.members)[order]
+        at = np.minimum(np.searchsorted(known, _whole(ids)), len(known) - 1)
+        are = known[at] == _whole(ids)
+        return np.where(are[:, None], self.compared[order[at]], ids)
+
+    def represented(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Return whether each of these is compared for others."""
+        return np.isin(_whole(ids), _whole(self.compared))
+
+
+def _whole(ids: Ids) -> npt.NDArray[np.void]:
+    return np.ascontiguousarray(ids).view("V16").ravel()
+
+
+NO_CROWDS = Crowds(np.empty((0, 16), np.uint8), np.empty((0, 16), np.uint8))

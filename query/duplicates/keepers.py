@@ -50,8 +50,20 @@ class Edges:
 
     def at(self, threshold: float) -> "Edges":
         """Return the pairs at this cosine or more."""
-        close = self.cosine >= np.float32(threshold)
-        return Edges(self.better[close], self.worse[close], self.cosine[close], self.tier[close])
+        return self.where(self.cosine >= np.float32(threshold))
+
+    def and_equal(self, better: Places, worse: Places) -> "Edges":
+        """Return these pairs and more at a cosine of 1, known by embedding."""
+        return Edges.of(
+            np.concatenate([self.better, better]),
+            np.concatenate([self.worse, worse]),
+            np.append(self.cosine, np.ones(len(better), np.float32)),
+            np.append(self.tier, np.full(len(better), len(TIERS) - 1, np.int8)),
+        )
+
+    def where(self, wanted: Kept) -> "Edges":
+        """Return some of the pairs."""
+        return Edges(self.better[wanted], self.worse[wanted], self.cosine[wanted], self.tier[wanted])
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,14 @@
     neighbors/<set>/set.json                   floor, method, and the rounds: which parts each compared
     neighbors/<set>/<round>.<stripe>.parquet   image_id, neighbor_id, cosine: each pair once, image_id < neighbor_id
     neighbors/<set>/cells.npz                  of an approximate set: the cells, so that later parts are sorted alike
+    crowds/<set>/<round>.parquet               image_id, member_of: images that stand for no pair of their own
 
 A round compares its parts with each other and with those of the rounds before it. It is done when every one of its
-files is there, so a listing of the folder says what is missing. The files are DERIVED: removed, they come back.
+files is there, so a listing of the folders says what is missing. The files are DERIVED: removed, they come back.
+
+So many images may have one embedding, bit for bit, that their pairs could not be kept: k of them are k(k-1)/2. Of such
+a crowd one image is compared, the others are its members: each has the pairs of that one, and is at cosine 1 to it and
+to every other member.
 """
 
 import hashlib
@@ -32,13 +37,14 @@ class Round:
     round_id: str  # a hash of the parts and of those compared before
     parts: tuple[str, ...]  # names of `images/` parts, without folder and suffix
     images: int = 0  # embedded images that these parts added
-    stripes: int = 0  # files
+    stripes: int = 0  # files of pairs
+    members: int = 0  # so many of the images are members of crowds, and so not compared
     recall: tuple[Recall, ...] = ()  # as measured in this round; empty for an exact one, and until it is done
 
     @staticmethod
     def id_of(before: Sequence[str], parts: Sequence[str]) -> str:
-        """Return the id of a round."""
-        return hashlib.sha256(json.dumps([list(before), list(parts)]).encode()).hexdigest()[:12]
+        """Return the id of a round. Rounds that did not know crowds had others: begun by one, none is gone on with."""
+        return hashlib.sha256(json.dumps([list(before), list(parts), "crowds"]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -50,25 +56,38 @@ class NeighborSet:
     method: str  # EXACT or APPROXIMATE
     rounds: tuple[Round, ...] = ()
     created_at: str = ""  # ISO 8601, UTC; empty where the set has not been written yet
-    present: frozenset[str] = frozenset()  # names of the Parquet files in its folder
+    present: frozenset[str] = frozenset()  # names of the Parquet files in its folders
 
     @property
     def folder(self) -> str:
-        """Return the name of the set's folder."""
+        """Return the name of the folder of the set's pairs."""
         return f"neighbors/{self.set_id}"
+
+    @property
+    def crowd_folder(self) -> str:
+        """Return the name of the folder of the set's crowds."""
+        return f"crowds/{self.set_id}"
 
     def file(self, one: Round, stripe: int) -> str:
         """Return the name of a stripe's file."""
         return f"{self.folder}/{one.round_id}.{stripe:05d}.parquet"
 
     def files(self, one: Round) -> list[str]:
-        """Return the names of a round's files, whether they are there or not."""
+        """Return the names of the files of a round's pairs, whether they are there or not."""
         return [self.file(one, stripe) for stripe in range(one.stripes)]
+
+    def crowd_file(self, one: Round) -> str:
+        """Return the name of the file of a round's members of crowds."""
+        return f"{self.crowd_folder}/{one.round_id}.parquet"
+
+    def every_file(self, one: Round) -> list[str]:
+        """Return the names of all files of a round, whether they are there or not."""
+        return [*self.files(one), *([self.crowd_file(one)] if one.members else [])]
 
     def done(self, one: Round) -> bool:
         """Return whether a round is complete."""
-        measured = self.method == EXACT or bool(one.recall) or not one.images
-        return measured and all(name in self.present for name in self.files(one))
+        measured = self.method == EXACT or bool(one.recall) or one.images == one.members
+        return measured and all(name in self.present for name in self.every_file(one))
 
     @property
     def complete(self) -> list[Round]:
@@ -90,13 +109,23 @@ class NeighborSet:
         """Return the names of the files of all complete rounds."""
         return [name for one in self.complete for name in self.files(one)]
 
+    @property
+    def crowd_files(self) -> list[str]:
+        """Return the names of the files of members of crowds, of all complete rounds."""
+        return [self.crowd_file(one) for one in self.complete if one.members]
+
+    @property
+    def members(self) -> int:
+        """Return how many images are members of crowds."""
+        return sum(one.members for one in self.complete)
+
     def with_round(self, one: Round) -> "NeighborSet":
         """Return the set with this round, in place of one of the same id, if there is one."""
         return replace(self, rounds=(*(held for held in self.rounds if held.round_id != one.round_id), one))
 
     def refreshed(self, store: EncoderStore) -> "NeighborSet":
         """Return the set with the files that are there now."""
-        return replace(self, present=frozenset(store.parts(self.folder)))
+        return replace(self, present=frozenset([*store.parts(self.folder), *store.parts(self.crowd_folder)]))
 
 
 def read_neighbor_sets(store: EncoderStore) -> list[NeighborSet]:
@@ -120,6 +149,7 @@ def write_neighbor_set(store: EncoderStore, neighbors: NeighborSet) -> NeighborS
                 "parts": list(one.parts),
                 "images": one.images,
                 "stripes": one.stripes,
+                "members": one.members,
                 "recall": [asdict(measured) for measured in one.recall],
             }
             for one in written.rounds
@@ -176,7 +206,14 @@ def _read(store: EncoderStore, set_id: str) -> NeighborSet:
     try:
         record = json.loads(store.location.read(name) or b"")
         rounds = tuple(
-            Round(one["round"], tuple(one["parts"]), int(one["images"]), int(one["stripes"]), _recall(one))
+            Round(
+                one["round"],
+                tuple(one["parts"]),
+                int(one["images"]),
+                int(one["stripes"]),
+                int(one.get("members", 0)),  # sets of earlier versions have no crowds
+                _recall(one),
+            )
             for one in record["rounds"]
         )
         read = NeighborSet(set_id, float(record["floor"]), str(record["method"]), rounds, str(record["created_at"]))

@@ -196,7 +196,7 @@ def put(opened: Opened, policy: Policy) -> Iterator[Asked]:
     finally:
         for name in dict.fromkeys(made):
             opened.connection.execute(f"drop table if exists {name}")
-        for name in ("decisions", "compared", "near", "rules", "facts", "involved", "ranked", "duplicates"):
+        for name in ("decisions", "compared", "near", "rules", "facts", "involved", "ranked", "standing", "duplicates"):
             opened.connection.execute(f"drop view if exists {name}")
 
 

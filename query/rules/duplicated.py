@@ -7,7 +7,8 @@ duplicates, is never removed.
 
 from collections.abc import Mapping
 
-from query.duplicates.ask import find_duplicates, show_involved
+from query.duplicates.ask import find_duplicates
+from query.duplicates.graph import TABLES, show_involved
 from query.duplicates.sets import compared, described
 from query.duplicates.words import Ranking
 from query.rules.asked import Asked, first
@@ -17,7 +18,7 @@ from sql import load
 
 def flag_duplicates(asked: Asked, number: int, rule: DuplicateRule) -> None:
     """Fill the table `duplicates_<number>` with what a rule removes."""
-    asked.made.extend(["close_images", "eligible", "in_order"])
+    asked.made.extend(["eligible", *TABLES])
     involved = show_involved(asked.opened, rule.at)
     _find_eligible(asked, number)
     never = [f"({condition.sql} is true)" for condition in (rule.never, rule.unless) if condition]

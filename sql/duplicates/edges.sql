@@ -4,7 +4,7 @@
 -- content count at any, a device may make a little less than 1 of it, and never that much less. Two images may be of
 -- the same content (1, else 0) only if they have as many pixels, or it is not known how many (-1).
 -- Grain: one row per pair, in any order. Parameters: $at, the threshold; $groups.
--- Reads the views `ranked` and `pair_rows`.
+-- Reads the views `standing`, which is `ranked` where there are no crowds, and `pair_rows`.
 select
     least(a.place, b.place)::integer as better,
     greatest(a.place, b.place)::integer as worse,
@@ -14,8 +14,8 @@ select
         and (a._pixels = b._pixels or least(a._pixels, b._pixels) = -1)
     )::tinyint as may_be_same
 from pair_rows as pairs
-inner join ranked as a on pairs.image_id = a.image_id
-inner join ranked as b on pairs.neighbor_id = b.image_id
+inner join standing as a on pairs.image_id = a.image_id
+inner join standing as b on pairs.neighbor_id = b.image_id
 where
     pairs.cosine >= least($at::float, 0.99::float)
     and not (a.never and b.never)

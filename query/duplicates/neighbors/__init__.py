@@ -2,6 +2,7 @@
 
 libraries   FAISS, and one thread for each of ours
 rows        the embeddings of a store, spooled to local disk
+crowds      images that share one embedding with so many that only one of them is compared
 cosine      what a stored cosine is: exact to its sixth decimal
 bound       x.y <= lo_x.lo_y + |r_x||r_y|, which decides nearly every pair with few multiplications
 compare     two blocks of rows to their close pairs

@@ -1,4 +1,4 @@
-"""What a round writes: close pairs as Parquet, and the cells of an approximate set."""
+"""What a round writes: close pairs and members of crowds as Parquet, and the cells of an approximate set."""
 
 import io
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from query.duplicates.ids import take
+from query.duplicates.ids import NO_CROWDS, Crowds, ids_of, take
 from query.duplicates.neighbors.bound import Bound
 from query.duplicates.neighbors.cells import Cells
 from query.duplicates.neighbors.compare import Pairs
@@ -17,8 +17,8 @@ from query.duplicates.neighbors.rows import Rows
 from query.duplicates.sets import NeighborSet
 from store.errors import StoreDamaged
 from store.layout import EncoderStore
-from store.parts import parquet_writer
-from store.schema import NEIGHBORS
+from store.parts import parquet_bytes, parquet_writer, read_part
+from store.schema import CROWDS, NEIGHBORS
 
 _ROW_GROUP = 1 << 17  # pairs
 
@@ -50,6 +50,23 @@ def pairs_table(rows: Rows, pairs: Pairs, *, numbered: bool = False) -> pa.Table
     ]
     table = pa.table(columns, schema=NEIGHBORS)
     return table.append_column("number", pa.array(order)) if numbered else table
+
+
+def write_crowds(store: EncoderStore, name: str, crowds: Crowds) -> None:
+    """Write the members that a round has found."""
+    everyone = np.arange(len(crowds))
+    columns = [take(crowds.members, everyone), take(crowds.compared, everyone)]
+    store.location.write(name, parquet_bytes(pa.table(columns, schema=CROWDS)))
+
+
+def read_crowds(store: EncoderStore, neighbors: NeighborSet) -> Crowds:
+    """Return the members of the complete rounds of a set."""
+    found = [read_part(store.location, name) for name in neighbors.crowd_files]
+    sides = (
+        [getattr(NO_CROWDS, side), *(ids_of(table[column]) for table in found)]
+        for side, column in (("members", "image_id"), ("compared", "member_of"))
+    )
+    return Crowds(*(np.concatenate(side) for side in sides))
 
 
 def write_cells(store: EncoderStore, neighbors: NeighborSet, bound: Bound, cells: Cells) -> bool:

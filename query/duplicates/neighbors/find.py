@@ -34,6 +34,11 @@ class Found:
     new_images: int  # compared by this call
     new_pairs: int
 
+    @property
+    def members(self) -> int:
+        """Return how many images are compared through another one, whose embedding they share with very many."""
+        return self.neighbors.members
+
 
 def find_neighbors(
     store: EncoderStore, words: NeighborWords, on_progress: OnProgress = lambda _what, _done, _all: None
@@ -91,7 +96,7 @@ def _tidy(store: EncoderStore, target: NeighborSet) -> None:
     """Remove files of rounds that were given up, and sets that this one says as much as."""
     there = set(image_parts(store))
     wanted = [one for one in target.rounds if target.done(one) or set(one.parts) <= there]
-    for name in sorted(target.present - {name for one in wanted for name in target.files(one)}):
+    for name in sorted(target.present - {name for one in wanted for name in target.every_file(one)}):
         store.location.remove(name)
     for other in read_neighbor_sets(store):
         replaced = set(other.parts) <= set(target.parts) and other.floor >= target.floor

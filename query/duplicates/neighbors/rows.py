@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from query.duplicates.ids import NO_CROWDS, Crowds
 from query.duplicates.neighbors.cosine import squared_lengths
 from store.errors import LocationError, StoreDamaged
 from store.layout import EncoderStore
@@ -28,6 +29,7 @@ Index = npt.NDArray[np.int64]
 
 _MAPPED_AT_ONCE = 1 << 16  # bytes that Linux maps around a page that is touched
 _MAPPED_AT_MOST = 1 << 27
+_MOVED = 4096  # rows moved at a time
 _STEP = 64  # rows widened at a time, so that the five passes over them stay in the cache
 
 
@@ -54,6 +56,14 @@ class Spool:
         self.touched(len(taken) if isinstance(which, np.ndarray) else taken.nbytes // _MAPPED_AT_ONCE)
         return taken
 
+    def keep(self, rows: Index) -> None:
+        """Let the matrix have these rows alone, which are in ascending order; no room is given back."""
+        stay = int(np.count_nonzero(rows == np.arange(len(rows))))
+        for start in range(stay, len(rows), _MOVED):
+            some = self.take(rows[start : start + _MOVED])  # none of them has been overwritten: rows only move forward
+            self.matrix[start : start + len(some)] = some
+        self.matrix = self.matrix[: len(rows)]
+
     def touched(self, places: int) -> None:
         """Count that so many places were read or written, and give the pages back to the file cache now and then.
 
@@ -74,6 +84,7 @@ class Rows:
     ids: npt.NDArray[np.uint8]  # (N, 16), the bytes of each image's UUID
     squared: Double  # (N,) the exact squared length of each
     old: int  # so many rows of the first are of old parts
+    digests: npt.NDArray[np.uint64]  # (N,) of the bits of each: equal rows have equal ones
 
     def __len__(self) -> int:
         """Return N."""
@@ -92,6 +103,12 @@ class Rows:
         place = np.empty(len(self), np.int32)
         place[order] = np.arange(len(self), dtype=np.int32)
         return place
+
+    def without(self, some: Index) -> "Rows":
+        """Return these rows without some of the new ones; the spool is the same, so these are no more."""
+        kept = np.delete(np.arange(len(self)), some)
+        self.spool.keep(kept)
+        return Rows(self.spool, self.ids[kept], self.squared[kept], self.old, self.digests[kept])
 
     def full(self, which: slice | Index) -> Single:
         """Return some rows as float32, the stored values unchanged."""
@@ -120,13 +137,27 @@ def widened(half: Half) -> Single:
     return bits.view(np.float32)
 
 
-def read_rows(store: EncoderStore, old: Sequence[str], new: Sequence[str], memory_bytes: int) -> Rows:
+def digested(half: Half) -> npt.NDArray[np.uint64]:
+    """Return (n,) uint64: a hash of the bits of each row of (n, D), a sum of products that wraps around."""
+    rows, columns = half.shape
+    factors = np.random.default_rng(3).integers(0, 1 << 63, columns, np.uint64) * np.uint64(2) + np.uint64(1)
+    found = np.empty(rows, np.uint64)
+    bits = half.view(np.uint16)
+    for start in range(0, rows, _STEP):
+        found[start : start + _STEP] = np.vecdot(bits[start : start + _STEP].astype(np.uint64), factors)
+    return found
+
+
+def read_rows(
+    store: EncoderStore, old: Sequence[str], new: Sequence[str], memory_bytes: int, crowds: Crowds = NO_CROWDS
+) -> Rows:
     """Read the embeddings of these parts (names without folder and suffix), old ones first.
 
-    They stay in memory where they take no more than this.
+    They stay in memory where they take no more than this. What is a member of one of these crowds is read as the image
+    that is compared for it.
     """
     dim = store.encoder.embedding_dim
-    found = [_embedded_ids(store, part) for part in (*old, *new)]
+    found = [crowds.named(_embedded_ids(store, part)) for part in (*old, *new)]
     everything = np.concatenate([np.empty((0, 16), np.uint8), *found])
     _, first = np.unique(everything.view("V16"), return_index=True)
     counts = np.zeros(len(everything), bool)
@@ -134,7 +165,8 @@ def read_rows(store: EncoderStore, old: Sequence[str], new: Sequence[str], memor
     ids = everything[counts]
     bounds = np.cumsum([0, *map(len, found)])
     spool = Spool(len(ids), dim, np.float16, on_disk=2 * dim * len(ids) > memory_bytes)
-    rows = Rows(spool, ids, np.empty(len(ids)), int(counts[: bounds[len(old)]].sum()))
+    old_rows = int(counts[: bounds[len(old)]].sum())
+    rows = Rows(spool, ids, np.empty(len(ids)), old_rows, np.empty(len(ids), np.uint64))
     filled = 0
     for k, part in enumerate((*old, *new)):
         wanted = counts[bounds[k] : bounds[k + 1]]
@@ -151,6 +183,7 @@ def _fill(rows: Rows, start: int, store: EncoderStore, part: str, wanted: npt.ND
         rows.spool.matrix[at] = some
         rows.spool.touched(some.nbytes // _MAPPED_AT_ONCE)
         rows.squared[at] = squared_lengths(widened(some))
+        rows.digests[at] = digested(some)
         seen, taken = seen + len(half), taken + len(some)
         if not (np.isfinite(some).all() and rows.squared[at].all()):
             raise StoreDamaged(

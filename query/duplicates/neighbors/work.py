@@ -11,8 +11,16 @@ from query.connection import connect
 from query.duplicates.neighbors.bound import Bound, choose_bound, limit
 from query.duplicates.neighbors.cells import Approximate, Cells, Sorted, count_of_cells, train
 from query.duplicates.neighbors.compare import Comparison, Pairs, Tiles
+from query.duplicates.neighbors.crowds import find_crowds
 from query.duplicates.neighbors.exact import STRIPE, Exact
-from query.duplicates.neighbors.files import pairs_table, read_cells, write_cells, write_pairs
+from query.duplicates.neighbors.files import (
+    pairs_table,
+    read_cells,
+    read_crowds,
+    write_cells,
+    write_crowds,
+    write_pairs,
+)
 from query.duplicates.neighbors.rows import Double, Rows, Spool, read_rows
 from query.duplicates.neighbors.sample import choose_reach, measure, neighbors_of, samples
 from query.duplicates.sets import EXACT, NeighborSet, Round, read_neighbor_sets, write_neighbor_set
@@ -26,7 +34,7 @@ MOST_PAIRS = 2_000_000_000
 
 _SAMPLE = 8192  # rows whose pairs say how dense the whole is
 _FIXED_BYTES = 450_000_000  # the libraries, and the buffers of the threads
-_BYTES_PER_ROW = 64  # id, place, length, cell, fit, and what sorting them takes
+_BYTES_PER_ROW = 72  # id, place, length, hash, cell, fit, and what sorting them takes
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -47,11 +55,21 @@ class Work:
         self.on_progress("Reading", 0, 1)
         there = set(image_parts(self.store))
         before = [part for part in self.target.parts if part in there]
-        rows = read_rows(self.store, before, self.one.parts, (self.memory_bytes - _FIXED_BYTES) * 2 // 3)
-        if rows.old == len(rows):
-            return self._record(replace(self.one, images=0, stripes=0))
+        known = read_crowds(self.store, self.target)
+        rows = read_rows(self.store, before, self.one.parts, (self.memory_bytes - _FIXED_BYTES) * 2 // 3, known)
+        rows, crowds = find_crowds(rows, known)
+        new = len(rows) - rows.old
+        one = replace(self.one, images=new + len(crowds), members=len(crowds), stripes=0)
         sample = rows.units(np.random.default_rng(0).permutation(len(rows))[:_SAMPLE])
         _refuse_flood(rows, sample, self.target.floor)
+        if len(crowds) and self.target.crowd_file(one) not in self.target.refreshed(self.store.refreshed()).present:
+            write_crowds(self.store, self.target.crowd_file(one), crowds)
+        if not new:
+            return self._record(one)
+        return replace(self, one=one).compared(rows, sample)
+
+    def compared(self, rows: Rows, sample: Double) -> NeighborSet:
+        """Compare these rows, by the method of the set."""
         return self._exactly(rows, sample) if self.target.method == EXACT else self._by_cells(rows, sample)
 
     def _exactly(self, rows: Rows, sample: Double) -> NeighborSet:
@@ -85,7 +103,7 @@ class Work:
 
     def _compare(self, rows: Rows, method: Exact | Approximate) -> NeighborSet:
         """Write every stripe that is not there yet."""
-        target = self._record(replace(self.one, images=len(rows) - rows.old, stripes=method.stripes))
+        target = self._record(replace(self.one, stripes=method.stripes))
         one = next(r for r in target.rounds if r.round_id == self.one.round_id)
         work = [method.work(stripe) for stripe in range(method.stripes)]
         done = [0]
@@ -167,5 +185,5 @@ def _refuse_flood(rows: Rows, sample: Double, floor: float) -> None:
         "So many cannot be kept, and with such vectors this floor is far from a duplicate.",
         f"Give a higher one: --floor {better[0]:.2f} leaves about {left[better[0]]:,.0f}."
         if better
-        else f"About {left[1.0]:,.0f} have equal embeddings: `clipsieve duplicates STORE` finds equal pixels without.",
+        else f"About {left[1.0]:,.0f} are at 1 all the same: `clipsieve duplicates STORE` finds equal pixels without.",
     )
