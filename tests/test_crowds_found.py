@@ -1,6 +1,5 @@
 """Of a crowd one image is compared, and the others are noted: exactly, by cells, in rounds, and after a kill."""
 
-import json
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -118,23 +117,6 @@ def test_the_one_that_was_compared_is_gone(elsewhere: Elsewhere, tmp_path: Path)
     assert crowd_sizes(store) == [5, 1]
     wanted = {frozenset([key(6), key(10)]), frozenset([key(2), key(10)]), frozenset([key(2), key(6)])}
     assert wanted <= whole_pairs(store).keys()
-
-
-def test_a_set_that_knows_no_crowds(elsewhere: Elsewhere, tmp_path: Path) -> None:
-    """Pairs that an earlier version has found stay as they are; of what comes later, the rest of a crowd is noted."""
-    vectors = np.repeat(clustered(3), 6, axis=0)
-    store = vector_store(tmp_path, vectors, [range(11)])
-    elsewhere(neighboring.find, tmp_path, 0.9, EXACT)
-    pairs = store.refreshed().parts("neighbors")
-    name = f"{read_neighbor_sets(store.refreshed())[0].folder}/set.json"
-    record = json.loads(store.location.read(name) or b"")
-    assert record["rounds"][0].pop("members") == 0
-    store.location.write(name, json.dumps(record).encode())
-    add_vectors(store, vectors, range(11, 18), 1)
-    elsewhere(neighboring.find, tmp_path, 0.9, EXACT, crowd=3)
-    assert crowd_sizes(store) == [0, 6]
-    assert set(pairs) < set(store.refreshed().parts("neighbors"))
-    assert whole_pairs(store) == brute_force(vectors, 0.9)
 
 
 @pytest.mark.parametrize("method", [EXACT, APPROXIMATE])

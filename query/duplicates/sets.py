@@ -43,8 +43,8 @@ class Round:
 
     @staticmethod
     def id_of(before: Sequence[str], parts: Sequence[str]) -> str:
-        """Return the id of a round. Rounds that did not know crowds had others: begun by one, none is gone on with."""
-        return hashlib.sha256(json.dumps([list(before), list(parts), "crowds"]).encode()).hexdigest()[:12]
+        """Return the id of a round."""
+        return hashlib.sha256(json.dumps([list(before), list(parts)]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _read(store: EncoderStore, set_id: str) -> NeighborSet:
                 tuple(one["parts"]),
                 int(one["images"]),
                 int(one["stripes"]),
-                int(one.get("members", 0)),  # sets of earlier versions have no crowds
+                int(one["members"]),
                 _recall(one),
             )
             for one in record["rounds"]
