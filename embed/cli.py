@@ -206,7 +206,8 @@ def _announce(shown: ExitStack, *, as_json: bool, compiles: bool) -> OnStart:
 def _show(summary: Summary, store: str) -> None:
     work = summary.embedded + summary.not_images + sum(summary.errors.values())
     if not work and not summary.pending and not summary.stopped:
-        click.echo(f"Nothing to do: all {summary.listed:,} objects of {summary.source} are in the store.")
+        held = f"all {summary.listed:,} objects of {summary.source} are in the store"
+        click.echo(f"Nothing to do: {held if summary.listed else f'no object of {summary.source} is in this share'}.")
         return
     rate = summary.embedded / summary.seconds if summary.seconds else 0.0
     click.echo(
