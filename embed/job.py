@@ -73,23 +73,12 @@ class Job:
         run_id = new_run_id(self.store.newest_run())
         with native_output_silenced():
             _Flow(self, run_id).run()
-        tally = self.tally
-        return Summary(
+        return Summary.of(
+            self.tally,
             run_id=run_id,
             encoder_id=self.store.encoder.encoder_id,
             source=self.source.uri,
-            listed=tally.listed,
-            already_done=tally.already_done,
-            embedded=tally.embedded,
-            not_images=tally.not_images,
-            errors=dict(tally.errors),
-            bytes_read=tally.bytes_read,
-            seconds=tally.seconds,
-            stage_seconds=dict(tally.stage_seconds),
-            stage_busy=tally.busy,
-            limited_by=tally.limit,
             stopped=self.stop.is_set(),
-            on_device=tally.on_device,
         )
 
 

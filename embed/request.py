@@ -94,6 +94,27 @@ class Summary:
     stopped: bool  # asked to stop before the end
     on_device: OnDevice | None = None  # of JPEGs that the device has decoded
 
+    @classmethod
+    def of(cls, tally: Tally, *, run_id: str, encoder_id: str, source: str, stopped: bool) -> "Summary":
+        """Return what a tally says at the end."""
+        return cls(
+            run_id=run_id,
+            encoder_id=encoder_id,
+            source=source,
+            listed=tally.listed,
+            already_done=tally.already_done,
+            embedded=tally.embedded,
+            not_images=tally.not_images,
+            errors=dict(tally.errors),
+            bytes_read=tally.bytes_read,
+            seconds=tally.seconds,
+            stage_seconds=dict(tally.stage_seconds),
+            stage_busy=tally.busy,
+            limited_by=tally.limit,
+            stopped=stopped,
+            on_device=tally.on_device,
+        )
+
     @property
     def pending(self) -> int:
         """Objects listed and still without an outcome."""

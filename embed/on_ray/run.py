@@ -65,21 +65,8 @@ def run_on_ray(request: EmbedRequest, prompts: Sequence[str], on_start: OnStart)
 
         with joined(ray):
             _Flow(ray, work, recalling(source, store), store, tally, stop, on_tick).run()
-    return Summary(
-        run_id=run_id,
-        encoder_id=store.encoder.encoder_id,
-        source=source.uri,
-        listed=tally.listed,
-        already_done=tally.already_done,
-        embedded=tally.embedded,
-        not_images=tally.not_images,
-        errors=dict(tally.errors),
-        bytes_read=tally.bytes_read,
-        seconds=tally.seconds,
-        stage_seconds=dict(tally.stage_seconds),
-        stage_busy={},
-        limited_by="",
-        stopped=stop.is_set(),
+    return Summary.of(
+        tally, run_id=run_id, encoder_id=store.encoder.encoder_id, source=source.uri, stopped=stop.is_set()
     )
 
 

@@ -112,23 +112,13 @@ class Family:
             )
         self._add_up()
         ended = [child.summary for child in self._children if child.summary is not None]
-        first, tally = ended[0] if ended else {}, self._tally
-        return Summary(
+        first = ended[0] if ended else {}
+        return Summary.of(
+            self._tally,
             run_id=first.get("run_id", ""),
             encoder_id=first.get("encoder_id", ""),
             source=first.get("source", self._source),
-            listed=tally.listed,
-            already_done=tally.already_done,
-            embedded=tally.embedded,
-            not_images=tally.not_images,
-            errors=dict(tally.errors),
-            bytes_read=tally.bytes_read,
-            seconds=tally.seconds,
-            stage_seconds=dict(tally.stage_seconds),
-            stage_busy=tally.busy,
-            limited_by=tally.limit,
             stopped=stopped or any(one["stopped"] for one in ended),
-            on_device=tally.on_device,
         )
 
     def _add_up(self) -> None:
