@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 from bench.machine import describe, installed, peak_memory_mb
 from bench.spectra import SPECTRA, Planted
 from bench.synthetic import DIM, write_store
+from query.duplicates.ids import ids_of, take
 from query.duplicates.neighbors.find import find_neighbors
 from query.duplicates.neighbors.libraries import load_faiss, workers
 from query.duplicates.sets import APPROXIMATE, EXACT, NeighborSet, Round, recall_at, write_neighbor_set
@@ -249,27 +250,20 @@ def measure_put_pairs(place: str) -> Answer:
     store = _open(place)
     rng = np.random.default_rng(0)
     tables = [read_part(store.location, name, ["image_id"]) for name in store.parts("images")]
-    ids = np.frombuffer(
-        b"".join(b for t in tables for c in t["image_id"].chunks for b in c.storage.to_pylist()), np.uint8
-    )
-    ids = ids.reshape(-1, 16)
+    ids = np.concatenate([ids_of(table["image_id"]) for table in tables])
     halves = ids.view(">u8").astype(np.uint64)
     ids = ids[np.lexsort((halves[:, 1], halves[:, 0]))]
     drawn = np.unique(np.sort(rng.integers(0, len(ids), (PAIRS * 2, 2)), axis=1), axis=0)
     drawn = drawn[drawn[:, 0] < drawn[:, 1]]
     drawn = drawn[np.sort(rng.permutation(len(drawn))[:PAIRS])]
-    columns = [
-        pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(16), len(drawn), [None, pa.py_buffer(ids[drawn[:, k]].tobytes())]
-        )
-        for k in (0, 1)
-    ]
-    uuids = [pa.ExtensionArray.from_storage(pa.uuid(), column) for column in columns]
     cosines = pa.array(rng.uniform(FLOOR, 1, len(drawn)), pa.float32())
     parts = tuple(image_parts(store))
     one = Round(Round.id_of((), parts), parts, images=len(ids), stripes=1)
     neighbors = write_neighbor_set(store, NeighborSet(f"exact-{FLOOR:g}", FLOOR, EXACT, (one,)))
-    store.location.write(neighbors.file(one, 0), parquet_bytes(pa.table([*uuids, cosines], schema=NEIGHBORS)))
+    store.location.write(
+        neighbors.file(one, 0),
+        parquet_bytes(pa.table([take(ids, drawn[:, 0]), take(ids, drawn[:, 1]), cosines], schema=NEIGHBORS)),
+    )
     return {"pairs": len(drawn)}
 
 

@@ -14,7 +14,7 @@ from store.cores import cores
 
 def decoding_of(towers: Towers, options: JobOptions, memory: Memory) -> Decoding:
     """Return the decoders that the options ask for; threads where only torch can tell how a picture is made small."""
-    image, settings = towers.image, _settings(towers, options)
+    image, settings = towers.image, settings_of(towers, options)
     if options.decoders == 0 or image.geometry is None:
         return Threads(cores(), settings, memory, image.prepare)
     return Processes(options.decoders or cores(), settings, memory)
@@ -24,12 +24,13 @@ def ways_of(towers: Towers, options: JobOptions, memory: Memory) -> Ways | None:
     """Return how JPEGs are decoded by the device, and one at a time in full; None where that is not the mode."""
     if not _on_device(towers):
         return None
-    settings, image = replace(_settings(towers, options), for_device=False), towers.image
+    settings, image = replace(settings_of(towers, options), for_device=False), towers.image
     in_full = Threads(1, settings, memory) if options.decoders == 0 else Processes(1, settings, memory)
     return Ways(DeviceDecoder(image.device, settings.geometry), in_full, image)
 
 
-def _settings(towers: Towers, options: JobOptions) -> Settings:
+def settings_of(towers: Towers, options: JobOptions) -> Settings:
+    """Return what decoders are told, wherever they run."""
     image = towers.image
     height, width = image.input_shape[1:]
     return Settings(

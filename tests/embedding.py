@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.paginate
 import botocore.retries.standard
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 import clipsieve
+from embed.encoders import ImageTower
+from embed.encoders.flight import Pending
 from embed.request import JobOptions, Summary
 from store.layout import EncoderStore, Store
 from store.location import FolderLocation
@@ -81,3 +84,23 @@ def small_pages(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let botocore try again without waiting."""
     monkeypatch.setattr(botocore.retries.standard.ExponentialBackoff, "delay_amount", lambda *_: 0)
+
+
+def batches_in_flight(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[int]]:
+    """Let no batch seem back before it is waited for; return how many were away at each start, and those still away."""
+    most, flying = list[int](), list[int]()
+    submit, result = ImageTower.submit, Pending.result
+
+    def submitted(tower: ImageTower, pictures: list[np.ndarray]) -> Pending:
+        flying.append(len(pictures))
+        most.append(len(flying))
+        return submit(tower, pictures)
+
+    def resulted(pending: Pending) -> np.ndarray:
+        flying.pop()
+        return result(pending)
+
+    monkeypatch.setattr(Pending, "is_back", False)
+    monkeypatch.setattr(ImageTower, "submit", submitted)
+    monkeypatch.setattr(Pending, "result", resulted)
+    return most, flying

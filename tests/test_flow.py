@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from embed import writer as writer_module
 from embed.backlog import Backlog
 from embed.encoders import ImageTower
-from embed.encoders.flight import Pending
 from embed.prepare import Budget
 from embed.progress import Tally
 from embed.sources.folder import FolderSource
@@ -25,7 +23,7 @@ from store.layout import EncoderStore
 from store.location import FolderLocation
 from store.parts import read_part
 from store.records import SourceObject
-from tests.embedding import all_rows, embed, outcomes, shelf
+from tests.embedding import all_rows, batches_in_flight, embed, outcomes, shelf
 from tests.pictures import OUTCOMES
 from tests.stores import embedded, files_of, listed, new_store
 
@@ -226,22 +224,7 @@ def test_next_batch_leaves_before_the_last_one_is_back(
 ) -> None:
     """Where the device works behind the job's back two batches are with it at once, never three; no row changes."""
     embed(photos, tmp_path / "one by one", tiny_encoder)
-    flying: list[int] = []
-    most: list[int] = []
-    submit, result = ImageTower.submit, Pending.result
-
-    def submitted(tower: ImageTower, pictures: list[np.ndarray]) -> Pending:
-        flying.append(len(pictures))
-        most.append(len(flying))
-        return submit(tower, pictures)
-
-    def resulted(pending: Pending) -> np.ndarray:
-        flying.pop()
-        return result(pending)
-
-    monkeypatch.setattr(Pending, "is_back", False)
-    monkeypatch.setattr(ImageTower, "submit", submitted)
-    monkeypatch.setattr(Pending, "result", resulted)
+    most, flying = batches_in_flight(monkeypatch)
     embed(photos, tmp_path / "two in flight", tiny_encoder)
     assert (max(most), flying) == (2, [])
     assert all_rows(tmp_path / "two in flight") == all_rows(tmp_path / "one by one")

@@ -5,14 +5,11 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from embed import patience as patience_module
 from embed.decoders import Settings
-from embed.encoders import ImageTower
-from embed.encoders.flight import Pending
 from embed.encoders.torchvision_shim import import_torch
 from embed.geometry import Geometry
 from embed.on_ray.stages import OBJECT, Encode, Prepare, Work
@@ -22,7 +19,7 @@ from store.errors import NotNow, UsageError, WrongEncoder
 from store.layout import Store, locate
 from store.location import FolderLocation
 from store.s3 import S3Options
-from tests.embedding import all_rows, embed, shelf
+from tests.embedding import all_rows, batches_in_flight, embed, shelf
 from tests.tiny_encoder import IMAGE_SIZE_PX, write_tiny_encoder
 
 
@@ -57,22 +54,7 @@ def test_next_batch_leaves_before_the_last_one_is_back(
     work: Work, prepared: pa.Table, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two batches are with an actor's device at once, never three, none stays there; the rows are a local job's."""
-    flying: list[int] = []
-    most: list[int] = []
-    submit, result = ImageTower.submit, Pending.result
-
-    def submitted(tower: ImageTower, pictures: list[np.ndarray]) -> Pending:
-        flying.append(len(pictures))
-        most.append(len(flying))
-        return submit(tower, pictures)
-
-    def resulted(pending: Pending) -> np.ndarray:
-        flying.pop()
-        return result(pending)
-
-    monkeypatch.setattr(Pending, "is_back", False)
-    monkeypatch.setattr(ImageTower, "submit", submitted)
-    monkeypatch.setattr(Pending, "result", resulted)
+    most, flying = batches_in_flight(monkeypatch)
     (done,) = Encode(work)(prepared).to_pylist()
     assert (max(most), flying) == (2, [])
     rows = all_rows(plain)

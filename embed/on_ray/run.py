@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from embed.backlog import Backlog
-from embed.decode import DRAFT_MODE
 from embed.decoders import Settings
 from embed.encoders import Towers
 from embed.job import refuse_empty
@@ -23,6 +22,7 @@ from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary
 from embed.sources import Source, recalling
 from embed.stopping import stopped_by_signals
+from embed.ways import settings_of
 from store.errors import ClipsieveError, NotNow, SourceError, UsageError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, Store, new_run_id
@@ -211,10 +211,4 @@ def _settings(request: EmbedRequest, towers: Towers) -> Settings:
             "With --engine ray pictures are prepared apart from the model.",
             "Leave out --engine ray.",
         )
-    height, width = image.input_shape[1:]
-    return Settings(
-        geometry=image.geometry,
-        thumbnails=request.options.thumbnails,
-        draft_px=2 * max(height, width) if towers.encoder.decode_mode == DRAFT_MODE else None,
-        timeout_s=request.options.decode_timeout_s,
-    )
+    return settings_of(towers, request.options)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from query.duplicates.ids import NO_CROWDS, Crowds
+from query.duplicates.ids import NO_CROWDS, Crowds, ids_of
 from query.duplicates.neighbors.cosine import squared_lengths
 from store.errors import LocationError, StoreDamaged
 from store.layout import EncoderStore
@@ -198,8 +198,7 @@ def _embedded_ids(store: EncoderStore, part: str) -> npt.NDArray[np.uint8]:
     """Return (n, 16) uint8: the ids of the embedded images of a part, in its order."""
     table = read_part(store.location, f"images/{part}.parquet", ["image_id", "status"])
     kept = table.filter(pa.compute.equal(table["status"], str(Status.EMBEDDED)))
-    chunks = [np.frombuffer(b"".join(c.storage.to_pylist()), np.uint8) for c in kept["image_id"].chunks]
-    return np.concatenate([np.empty(0, np.uint8), *chunks]).reshape(-1, 16)
+    return ids_of(kept["image_id"])
 
 
 def _embeddings(store: EncoderStore, part: str, dim: int) -> Iterator[Half]:
