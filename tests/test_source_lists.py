@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ import clipsieve
 from embed.sources import ReadFailed, Selection, open_source
 from embed.sources import read as read_module
 from embed.sources.http import HttpReader
-from store.errors import SourceError, UnknownName, UsageError
+from store.errors import ClipsieveError, SourceError, UnknownName, UsageError
 from store.parts import read_part
 from store.records import ErrorCode, SourceObject
 from store.s3 import S3Options
@@ -231,6 +232,14 @@ def test_list_that_is_missing(tmp_path: Path) -> None:
     """A list that does not exist is named."""
     with pytest.raises(SourceError, match=r"The list .*x\.csv does not exist"):
         open_source(f"{tmp_path}/x.csv", S3Options())
+
+
+def test_list_that_is_missing_on_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is not on S3 is named too, and no folder waits for its copy."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ClipsieveError, match=rf"s3://{bucket}/lists/x\.csv"):
+        open_source(f"s3://{bucket}/lists/x.csv", S3Options())
+    assert list(tmp_path.iterdir()) == []
 
 
 # HTTP

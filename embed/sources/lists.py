@@ -184,9 +184,14 @@ def _local(text: str, options: S3Options, again: Again) -> Path:
             raise SourceError(f"The list {text} does not exist.", do="Check the path.")
         return path.resolve()
     place, _, name = text.rpartition("/")
-    path = Path(tempfile.mkdtemp(prefix="clipsieve-list-"), name)
-    with Files.at(place, options, again).open(name) as remote, path.open("wb") as local:
-        shutil.copyfileobj(remote, local, 1 << 24)
+    with Files.at(place, options, again).open(name) as remote:
+        path = Path(tempfile.mkdtemp(prefix="clipsieve-list-"), name)
+        try:
+            with path.open("wb") as local:
+                shutil.copyfileobj(remote, local, 1 << 24)
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
     return path
 
 
