@@ -263,8 +263,12 @@ class Session:
         `method` is "exact" or "approximate"; where it is None, the size decides. torch must not be loaded here.
         """
         from query.duplicates.neighbors.find import find_neighbors
+        from query.duplicates.ranked import keep_ranked
 
-        return find_neighbors(self.store, NeighborWords(floor, method, memory_bytes), on_progress)
+        found = find_neighbors(self.store, NeighborWords(floor, method, memory_bytes), on_progress)
+        with self._kept.now() as opened:
+            keep_ranked(opened, found.neighbors, memory_bytes)
+        return found
 
     def duplicates(
         self, at: float | None = None, *, html: str | None = None, at_most: int | None = None, **words: str

@@ -11,6 +11,7 @@ STORE/encoder=<encoder_id>/encoder.json     identity, written once
                            scores/<set>/    DERIVED   may be deleted, comes back
                            neighbors/<set>/ DERIVED   pairs of images that are close; may be deleted, comes back
                            crowds/<set>/    DERIVED   images whose embedding very many share; may be deleted, comes back
+                           ranked/<set>/    DERIVED   pairs as the usual ranking has them; may be deleted, comes back
                            measurements/<detector>/  MEASURED  what a detector saw on a second look
 """
 

@@ -88,6 +88,7 @@ def damaged(location: Location, name: str, error: Exception) -> StoreDamaged:
         "scores": "Remove its folder and run `clipsieve score` again.",
         "neighbors": "Remove its folder and run `clipsieve neighbors` again.",
         "crowds": "Remove its folder and run `clipsieve neighbors` again.",
+        "ranked": "Remove its folder and run `clipsieve neighbors` again.",
         "metadata": "Remove it and run the same `clipsieve embed` again: the list is read anew.",
         "measurements": "Remove it and run the same `clipsieve confirm` again: only its images are looked at again.",
     }

@@ -53,6 +53,17 @@ CROWDS = pa.schema(
     ]
 )
 
+RANKED_IMAGES = pa.schema([pa.field("image_id", pa.uuid(), nullable=False), pa.field("size_bytes", pa.int64())])
+
+RANKED_PAIRS = pa.schema(
+    [
+        pa.field("better", pa.int32(), nullable=False),
+        pa.field("worse", pa.int32(), nullable=False),
+        pa.field("cosine", pa.float32(), nullable=False),
+        pa.field("tier", pa.int8(), nullable=False),
+    ]
+)
+
 _BOX = pa.struct([pa.field(name, pa.float32(), nullable=False) for name in ("x0", "y0", "x1", "y1", "confidence")])
 
 MEASUREMENTS = pa.schema(

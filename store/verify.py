@@ -63,7 +63,8 @@ def verify(store: EncoderStore) -> VerifyReport:
                 faults += _embedding_faults(name, table, "embedding", dim)
             elif folder == "prompts":
                 faults += _embedding_faults(name, table, "vector", dim)
-    for name in [*store.parts("scores"), *store.parts("neighbors"), *store.parts("crowds"), *store.parts("metadata")]:
+    others = ("scores", "neighbors", "crowds", "ranked", "metadata")
+    for name in (name for folder in others for name in store.parts(folder)):
         files += 1
         try:
             read_part(store.location, name)

@@ -30,6 +30,7 @@ from tests.neighboring import (
     brute_force,
     clustered,
     key,
+    open_store,
     pairs_of,
     unit_rows,
     vector_store,
@@ -396,6 +397,7 @@ def test_the_command(elsewhere: Elsewhere, tmp_path: Path) -> None:
     assert "found exactly" in said
     _, said, _, _, _ = elsewhere(neighboring.run_command, "neighbors", str(tmp_path), "--floor", "0.95")
     assert said.startswith("Nothing was missing: ")
+    assert len(open_store(tmp_path).parts("ranked")) == 2, "and kept as the usual ranking has them"
     words = ("neighbors", str(tmp_path), "--approximate", "--memory", "800MB")
     _, said, _, _, _ = elsewhere(neighboring.run_command, *words)
     assert "found approximately" in said

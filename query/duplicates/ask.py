@@ -9,9 +9,18 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from query.duplicates.graph import Graph, Involved, ranked_graph, show_involved, tell_apart
-from query.duplicates.ids import ids_of, take
-from query.duplicates.keepers import TIERS
+from query.duplicates.graph import (
+    Graph,
+    Involved,
+    count_images,
+    ranked_graph,
+    ranked_images,
+    show_involved,
+    tell_apart,
+)
+from query.duplicates.ids import ids_of, numbers, take
+from query.duplicates.keepers import TIERS, Removed
+from query.duplicates.ranked import ranked_before
 from query.duplicates.sets import NeighborSet, compared, described
 from query.duplicates.words import DuplicateWords, Ranking, checked
 from query.opened import Opened
@@ -46,15 +55,20 @@ class Duplicates:
 def duplicates(opened: Opened, words: DuplicateWords, at_most: int | None = None) -> Duplicates:
     """Return what is a duplicate of what; `at_most` so many rows of it, those that are the least alike."""
     ranking = checked(opened, words)
-    involved = show_involved(opened, words.at)
-    with _naming_the_question():
-        groups = find_duplicates(opened, involved, words.groups, ranking)
     connection = opened.connection
-    images = _images(connection, involved, ranking)
+    neighbors: NeighborSet | None
+    if known := ranked_before(opened, words):
+        neighbors, images = known.neighbors, known.images
+        groups = _show(connection, known.graph.removed(), known.order)
+    else:
+        involved = show_involved(opened, words.at)
+        with _naming_the_question():
+            groups = find_duplicates(opened, involved, words.groups, ranking)
+        neighbors, images = involved.neighbors, count_images(opened, involved, ranking)
     tiers = connection.sql(load("duplicates/summary")).to_arrow_table().to_pylist()
     given = {"at_most": 2**62 if at_most is None else at_most}
     rows = connection.sql(load("duplicates/listed"), params=given).to_arrow_table()
-    return Duplicates(words, rows, groups, tuple(tiers), images, involved.neighbors)
+    return Duplicates(words, rows, groups, tuple(tiers), images, neighbors)
 
 
 def find_duplicates(opened: Opened, involved: Involved, groups: str, ranking: Ranking) -> int:
@@ -65,26 +79,25 @@ def find_duplicates(opened: Opened, involved: Involved, groups: str, ranking: Ra
     """
     graph = ranked_graph(opened, involved, groups, ranking)
     gone = tell_apart(opened.connection, graph, graph.removed())
-    images = opened.connection.table("in_order").project("image_id, size_bytes").to_arrow_table()
-    ids, sizes = ids_of(images["image_id"]), images["size_bytes"].to_numpy()[gone.place]
+    return _show(opened.connection, gone, ranked_images(opened.connection))
+
+
+def _show(connection: duckdb.DuckDBPyConnection, gone: Removed, order: pa.Table) -> int:
+    """Let the view `duplicates` show what goes of the images in this order; return how many are kept for them."""
+    ids = ids_of(order["image_id"])
     rows = {
         "image_id": take(ids, gone.place),
         "duplicate_of": take(ids, gone.partner),
-        "cosine": gone.cosine,
-        "size_bytes": pa.array(sizes, mask=sizes < 0),
-        "tier": pa.DictionaryArray.from_arrays(gone.tier, TIERS),
+        "cosine": numbers(gone.cosine),
+        "size_bytes": numbers(order["size_bytes"].to_numpy()[gone.place]),
+        "tier": pa.DictionaryArray.from_arrays(numbers(gone.tier), TIERS),
     }
-    shown = opened.connection.from_arrow(pa.table(rows)).project("* replace (tier::varchar as tier)")
+    shown = connection.from_arrow(pa.table(rows))
+    shown = shown.project("* replace (nullif(size_bytes, -1) as size_bytes, tier::varchar as tier)")
     shown.create_view("duplicates", replace=True)
-    return int(np.count_nonzero(np.bincount(gone.partner)))
-
-
-def _images(connection: duckdb.DuckDBPyConnection, involved: Involved, ranking: Ranking) -> int:
-    """Return how many embedded images the newest listings hold."""
-    if ranking.where == "true" and involved.everyone:
-        return len(connection.table("in_order"))
-    ((images,),) = connection.execute(load("duplicates/images")).fetchall()
-    return int(images)
+    keeps = np.zeros(len(ids), bool)
+    keeps[gone.partner] = True
+    return int(np.count_nonzero(keeps))
 
 
 def sweep_duplicates(opened: Opened, thresholds: Sequence[float], words: Mapping[str, str]) -> pa.Table:
@@ -97,9 +110,12 @@ def sweep_duplicates(opened: Opened, thresholds: Sequence[float], words: Mapping
     thresholds = sorted(thresholds) or sorted({floor, *(k / 100 for k in range(int(floor * 100) + 1, 101))})
     asked = DuplicateWords(thresholds[0], **words)
     ranking = checked(opened, asked)
-    involved = show_involved(opened, asked.at)
-    with _naming_the_question():
-        graph = ranked_graph(opened, involved, asked.groups, ranking)
+    if known := ranked_before(opened, asked):
+        graph = known.graph
+    else:
+        involved = show_involved(opened, asked.at)
+        with _naming_the_question():
+            graph = ranked_graph(opened, involved, asked.groups, ranking)
     return pa.Table.from_pylist([_counted(graph.at(threshold), threshold) for threshold in thresholds], SWEPT)
 
 

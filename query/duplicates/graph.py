@@ -173,6 +173,19 @@ def _columns(found: duckdb.DuckDBPyRelation) -> Iterator[npt.NDArray[Any]]:
     return (column.to_numpy() for column in found.to_arrow_table().columns)
 
 
+def ranked_images(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return image_id and size_bytes (-1: unknown) of the ranked images, the best one first."""
+    return connection.table("in_order").project("image_id, size_bytes").to_arrow_table()
+
+
+def count_images(opened: Opened, involved: Involved, ranking: Ranking) -> int:
+    """Return how many embedded images the newest listings hold, once the images involved are ranked."""
+    if ranking.where == "true" and involved.everyone:
+        return len(opened.connection.table("in_order"))
+    ((images,),) = opened.connection.execute(load("duplicates/images")).fetchall()
+    return int(images)
+
+
 def tell_apart(connection: duckdb.DuckDBPyConnection, graph: Graph, gone: Removed) -> Removed:
     """Return what goes with the tiers of images of crowds, for which contents were not asked about yet."""
     if graph.crowded is None:
