@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from query.asking.catalog import Catalog
     from query.asking.cookbook import Value
     from query.deliver.export import Run
-    from query.duplicates.ask import Duplicates
+    from query.duplicates.answering.ask import Duplicates
     from query.duplicates.neighbors.find import Found
     from query.rules.diff import Difference
     from query.rules.select import Selection
@@ -262,8 +262,8 @@ class Session:
 
         `method` is "exact" or "approximate"; where it is None, the size decides. torch must not be loaded here.
         """
+        from query.duplicates.answering.ranked import keep_ranked
         from query.duplicates.neighbors.find import find_neighbors
-        from query.duplicates.ranked import keep_ranked
 
         found = find_neighbors(self.store, NeighborWords(floor, method, memory_bytes), on_progress)
         with self._kept.now() as opened:
@@ -278,8 +278,8 @@ class Session:
         Without `at`, of the same bytes or pixels. `html` is a file for a sheet of the groups. With `at_most`, both show
         so many of them, the least alike.
         """
-        from query.duplicates.ask import duplicates
-        from query.duplicates.sheet import sheet_of
+        from query.duplicates.answering.ask import duplicates
+        from query.duplicates.answering.sheet import sheet_of
         from query.sheet import require_html, write_sheet
 
         if html is not None:
@@ -292,7 +292,7 @@ class Session:
 
     def duplicates_by_threshold(self, thresholds: Sequence[float] = (), **words: str) -> pa.Table:
         """Return what each threshold would remove, and what connected components would; from the floor to 1."""
-        from query.duplicates.ask import sweep_duplicates
+        from query.duplicates.answering.ask import sweep_duplicates
 
         with self._kept.now() as opened:
             return sweep_duplicates(opened, thresholds, words)

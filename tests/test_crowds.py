@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query.duplicates.graph import Graph, near_graph
+from query.duplicates.answering.graph import Graph, near_graph
 from query.session import Session
 from store.layout import EncoderStore
 from store.schema import NEIGHBORS, ImageRow

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query.duplicates.keepers import Edges, components, removed
+from query.duplicates.answering.keepers import Edges, components, removed
 from query.duplicates.sets import APPROXIMATE
 from query.session import Session
 from store.errors import NotCompared, QueryRefused, UnknownName, UsageError

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from query.duplicates.keepers import TIERS
-from query.duplicates.ranked import keep_ranked
+from query.duplicates.answering.keepers import TIERS
+from query.duplicates.answering.ranked import keep_ranked
 from query.duplicates.sets import APPROXIMATE, read_neighbor_sets
 from query.duplicates.words import MEMORY_BYTES
 from query.kept import Kept

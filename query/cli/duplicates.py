@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from query.cli.common import format_option, on_store
-from query.duplicates.ask import Duplicates
+from query.duplicates.answering.ask import Duplicates
 from query.duplicates.sets import APPROXIMATE, EXACT, FLOOR, described, recall_at
 from query.duplicates.words import KEEP_FIRST_BY, MEMORY_BYTES
 from query.output import megabytes, print_table, show

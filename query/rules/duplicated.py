@@ -7,8 +7,8 @@ duplicates, is never removed.
 
 from collections.abc import Mapping
 
-from query.duplicates.ask import find_duplicates
-from query.duplicates.graph import TABLES, show_involved
+from query.duplicates.answering.ask import find_duplicates
+from query.duplicates.answering.graph import TABLES, show_involved
 from query.duplicates.sets import compared, described
 from query.duplicates.words import Ranking
 from query.rules.asked import Asked, first

@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from query.duplicates.graph import (
+from query.duplicates.answering.graph import (
     Graph,
     Involved,
     count_images,
@@ -18,9 +18,9 @@ from query.duplicates.graph import (
     show_involved,
     tell_apart,
 )
+from query.duplicates.answering.keepers import TIERS, Removed
+from query.duplicates.answering.ranked import ranked_before
 from query.duplicates.ids import ids_of, numbers, take
-from query.duplicates.keepers import TIERS, Removed
-from query.duplicates.ranked import ranked_before
 from query.duplicates.sets import NeighborSet, compared, described
 from query.duplicates.words import DuplicateWords, Ranking, checked
 from query.opened import Opened

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import FLOAT
 
-from query.duplicates.graph import Graph, count_images, ranked_graph, ranked_images, show_involved
-from query.duplicates.keepers import Edges
+from query.duplicates.answering.graph import Graph, count_images, ranked_graph, ranked_images, show_involved
+from query.duplicates.answering.keepers import Edges
 from query.duplicates.sets import NeighborSet, compared, read_neighbor_sets
 from query.duplicates.words import DuplicateWords, checked
 from query.opened import Opened

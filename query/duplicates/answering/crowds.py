@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from query.duplicates.keepers import TIERS, Cosines, Edges, Places, Removed, components
+from query.duplicates.answering.keepers import TIERS, Cosines, Edges, Places, Removed, components
 
 Numbers = npt.NDArray[np.int64]
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from query.duplicates.crowds import Crowded
+from query.duplicates.answering.crowds import Crowded
+from query.duplicates.answering.keepers import TIERS, Cosines, Edges, Places, Removed, components, removed
 from query.duplicates.ids import ids_of, take
-from query.duplicates.keepers import TIERS, Cosines, Edges, Places, Removed, components, removed
 from query.duplicates.sets import NeighborSet, compared
 from query.duplicates.words import Ranking
 from query.opened import Opened

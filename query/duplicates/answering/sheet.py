@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
-from query.duplicates.ask import Duplicates
+from query.duplicates.answering.ask import Duplicates
 from query.opened import Opened
 from query.sheet import Card, Section, Sheet
 from sql import load
