@@ -10,6 +10,7 @@ from pathlib import Path
 ONLY_BY_NAME = {
     "duplicates",
     "embed_bombs",
+    "embed_feed",
     "embed_growth",
     "embed_peers",
     "latency",

@@ -4,6 +4,7 @@
     python -m bench.embed --latency 50        the job against the loop that users write, a far server, a small model
     python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45
     python -m bench.embed --growth 200000     memory over a long run: small images, a tiny encoder
+    python -m bench.embed --feed [5000]       what an image costs the job's own process: how fast that can feed a device
     python -m bench.embed --bombs 50          memory with files among the images whose pixels take gigabytes
 
 The baselines are taken in the same run, and again in each of several rounds (`--rounds`): a machine's own speed changes
@@ -29,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 import clipsieve
-from bench import embed_bombs, embed_growth, embed_peers
+from bench import embed_bombs, embed_feed, embed_growth, embed_peers
 from bench.machine import describe, peak_memory_mb
 from embed.decoders import Decoding, Memory, Processes, Settings, Threads
 from embed.demo.scenes import write_scenes
@@ -61,6 +62,7 @@ def main() -> None:
     words.add_argument("--latency", type=float, metavar="MILLISECONDS")
     words.add_argument("--clip-retrieval", metavar="PYTHON")
     words.add_argument("--growth", type=int, metavar="IMAGES")
+    words.add_argument("--feed", type=int, metavar="IMAGES", nargs="?", const=5000)
     words.add_argument("--bombs", type=int, metavar="FILES")
     given, _ = words.parse_known_args()
     print(describe())
@@ -68,6 +70,9 @@ def main() -> None:
         folder = Path(scratch)
         if given.growth:
             embed_growth.run(given.growth, folder)
+            return
+        if given.feed:
+            embed_feed.run(given.feed, given.rounds, folder)
             return
         if given.bombs:
             embed_bombs.run(given.bombs, folder)

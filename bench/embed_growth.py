@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import clipsieve
+from bench.embed_feed import write_album
 from bench.machine import apart, children, resident_mb
 from embed.request import EmbedRequest, JobOptions, Started
-from tests.pictures import picture_bytes
 from tests.tiny_encoder import write_tiny_encoder
 
 SAMPLES = 20
@@ -16,7 +16,7 @@ SAMPLES = 20
 def run(images: int, folder: Path) -> None:
     """Embed so many files and print the job's memory, and its decoders', at every twentieth of the way."""
     album = folder / "album"
-    _write(album, images)
+    write_album(album, images)
     encoder = apart(write_tiny_encoder, folder / "tiny")
     taken: list[tuple[int, float, float]] = []
 
@@ -38,12 +38,3 @@ def run(images: int, folder: Path) -> None:
     after_warm_up = [job for finished, job, _ in taken if finished >= images / 4]
     if after_warm_up:
         print(f"growth of the job from a quarter on: {after_warm_up[-1] - after_warm_up[0]:,.0f} MB")
-
-
-def _write(album: Path, images: int) -> None:
-    contents = [picture_bytes(number) for number in range(200)]
-    for number in range(images):
-        place = album / f"{number // 1000:04}"
-        if number % 1000 == 0:
-            place.mkdir(parents=True)
-        (place / f"{number:07}.jpg").write_bytes(contents[number % len(contents)])

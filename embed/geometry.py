@@ -35,6 +35,11 @@ class Geometry:
         """(channels, height_px, width_px) of what `pixels` returns."""
         return (3, self.height_px, self.width_px)
 
+    @property
+    def size_bytes(self) -> int:
+        """Of what `pixels` returns."""
+        return 3 * self.height_px * self.width_px
+
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return (3, H, W) uint8 of an image of mode RGB."""
         small = np.asarray(self._cropped(image))  # (H, W, 3)

@@ -11,8 +11,8 @@ Stopped at any moment, what is in parts is done and everything else is done by t
 """
 
 import queue
+import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
@@ -25,6 +25,7 @@ from embed.on_device.waiting import STAGE, Waiting
 from embed.patience import Reads, patiently
 from embed.prepare import Budget, Prepared, Preparer
 from embed.progress import Tally
+from embed.readers import Readers
 from embed.request import JobOptions, Summary
 from embed.silence import native_output_silenced
 from embed.sources import Source
@@ -43,6 +44,10 @@ BYTES_SHARE = 4
 
 REFUSED_AT_FIRST = 32
 """When so many objects are forbidden before a single one could be read, the permission is missing for all of them."""
+
+
+TICK_S = 0.1
+"""So often whoever watches is told. An image takes a tenth of what it costs to say so in a line, and to read it."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,11 @@ class _Flow:
         self._ways = ways_of(job.towers, options, self._memory)
         self._waiting: Waiting | None = None
         self._prepare = Preparer(self._reads, self._decoding, job.tally)
-        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="reader")
         self._backlog = Backlog()
         job.tally.trouble = lambda: self._reads.service.trouble
         places = {"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1}
         job.tally.work_begins(places | ({STAGE: 1} if self._ways else {}))
+        self._readers = Readers(readers, self._work)
 
     def run(self) -> None:
         """Start the threads, encode until everything pending has its outcome or a stop is asked for."""
@@ -120,7 +125,7 @@ class _Flow:
             for thread in threads:
                 thread.join()
             self._backlog.close()
-            self._pool.shutdown(cancel_futures=True)
+            self._readers.close()
             self._decoding.close()
             if self._ways:
                 self._ways.in_full.close()
@@ -159,7 +164,7 @@ class _Flow:
                 for wanted in page:
                     if not self._budget.take(wanted.size_bytes):
                         return
-                    self._pool.submit(self._work, wanted)
+                    self._readers.put(wanted)
         except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
             self._ready.put(error)
         finally:
@@ -178,9 +183,12 @@ class _Flow:
         self._waiting = Waiting(self._ways, size, settle, self._tally) if self._ways else None
         feeding = True
         taken = 0
+        next_tick = 0.0
         while feeding or taken < self._tally.wanted:
-            self._job.on_tick()
-            writer.flush_if_due()
+            if (now := time.monotonic()) >= next_tick:
+                next_tick = now + TICK_S
+                self._job.on_tick()
+                writer.flush_if_due()
             if self._job.stop.is_set():
                 break
             try:

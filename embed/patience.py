@@ -94,6 +94,8 @@ class Service:
         Of those who wait one at a time calls `ask`, which notes what comes of it. Raise SourceError where the outage
         has lasted too long.
         """
+        if self._away_since is None and not self._is_over():
+            return False  # without the lock: an outage that begins now is met by the request itself
         paused = False
         while True:
             with self._changed:

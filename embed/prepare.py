@@ -12,6 +12,9 @@ from embed.progress import Tally
 from embed.sources import Fetched, ReadFailed
 from store.records import NOT_AN_IMAGE, ImageFacts, Outcome, SourceObject
 
+WOKEN_PARTS = 8
+"""One part in so many of a budget's objects must be free before the feeder goes on."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -38,17 +41,22 @@ class Budget:
         """Start with nothing taken."""
         self._objects, self._bytes = objects, size_bytes
         self._free_objects, self._free_bytes = objects, size_bytes
+        self._enough = 1 + objects // WOKEN_PARTS
         self._changed = Condition()
         self._closed = False
 
     def take(self, size_bytes: int) -> bool:
         """Wait until there is room for one object; return False once the budget is closed.
 
-        An object larger than the whole budget is let through alone.
+        An object larger than the whole budget is let through alone. Whoever has to wait does so until there is room for
+        several: to be woken for each costs more than all else that this does.
         """
         size_bytes = min(size_bytes, self._bytes)
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._free_objects > 0 and self._free_bytes >= size_bytes))
+            if self._free_objects <= 0 or self._free_bytes < size_bytes:
+                self._changed.wait_for(
+                    lambda: self._closed or (self._free_objects >= self._enough and self._free_bytes >= size_bytes)
+                )
             if self._closed:
                 return False
             self._free_objects -= 1
@@ -60,7 +68,8 @@ class Budget:
         with self._changed:
             self._free_objects += 1
             self._free_bytes += min(size_bytes, self._bytes)
-            self._changed.notify_all()
+            if self._free_objects >= self._enough:
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Let every waiting `take` return False."""

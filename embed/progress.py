@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from threading import Lock
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -56,14 +57,9 @@ class Tally:
         """Seconds since the start."""
         return time.monotonic() - self.started
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> "Stage":
         """Add the time spent inside to a stage; stages of many threads add up to more than the clock's time."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add_seconds(name, time.perf_counter() - start)
+        return Stage(self, name)
 
     def add_seconds(self, name: str, seconds: float) -> None:
         """Add time to a stage that was measured elsewhere, as by the device itself."""
@@ -138,6 +134,24 @@ class Tally:
             "trouble": self.trouble(),
             "on_device": asdict(self.on_device) if self.on_device else None,
         }
+
+
+class Stage:
+    """A block whose time counts for a stage; entered for every image, so it is no generator."""
+
+    __slots__ = ("_began", "_name", "_tally")
+
+    def __init__(self, tally: Tally, name: str) -> None:
+        """Count for `name`."""
+        self._tally, self._name = tally, name
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._began = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Count, also after an error."""
+        self._tally.add_seconds(self._name, time.perf_counter() - self._began)
 
 
 def duration(seconds: float) -> str:

@@ -32,7 +32,8 @@ class Pace:
     def slot(self) -> Iterator[None]:
         """Wait for a free place, and hold it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._in_flight < self.limit)
+            while self._in_flight >= self.limit:
+                self._changed.wait()
             self._in_flight += 1
         try:
             yield
@@ -43,6 +44,8 @@ class Pace:
 
     def went_well(self) -> None:
         """Allow one more after as many good answers as are allowed at once."""
+        if self._limit == self._most:
+            return
         with self._changed:
             self._limit = min(self._most, self._limit + 1 / self._limit)
             self._changed.notify()

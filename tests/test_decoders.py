@@ -1,5 +1,6 @@
 """Pictures are made in processes beside the job: a file that crashes or hangs one costs that one image."""
 
+import json
 import os
 import select
 import signal
@@ -21,9 +22,11 @@ from PIL import Image
 
 from embed import decoders as decoders_module
 from embed.decoders import Memory, Processes, Settings, Threads
+from embed.decoders.messages import Answer
+from embed.decoders.process import DecodingProcess
 from embed.decoders.work import make
 from embed.geometry import Geometry
-from store.records import ErrorCode, Status
+from store.records import EMBEDDED, NOT_AN_IMAGE, ErrorCode, ImageFacts, Status, failed
 from tests.embedding import all_rows, embed, embed_command, outcomes
 from tests.pictures import picture, picture_bytes
 
@@ -110,6 +113,49 @@ def test_fault_of_ours_in_a_decoder(album: Path, fragile: None) -> None:
         with pytest.raises(RuntimeError, match="in our own code"):
             place.make(picture_bytes(1), Settings(Geometry(0, 64)), Memory(ROOM))
         assert processes.make(picture_bytes(1), place).outcome.status is Status.EMBEDDED
+    processes.close()
+
+
+def test_settings_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is told how pictures are made where it does not know: at first, after a change, after a restart."""
+    told: list[bool] = []
+    tell = DecodingProcess._tell
+
+    def note(self: DecodingProcess, line: bytes) -> None:
+        told.append(b"height_px" in line)
+        tell(self, line)
+
+    monkeypatch.setattr(DecodingProcess, "_tell", note)
+    process, memory, other = DecodingProcess(), Memory(ROOM), Settings(Geometry(32, 48))
+    pixels = [process.make(picture_bytes(1), settings, memory).pixels for settings in (SMALL, SMALL, other, other)]
+    process.restart()
+    pixels += [process.make(picture_bytes(1), settings, memory).pixels for settings in (other, SMALL)]
+    process.close()
+    assert told == [True, False, True, False, True, True]
+    assert [one.shape for one in pixels if one is not None] == [(3, 64, 64)] * 2 + [(3, 32, 48)] * 3 + [(3, 64, 64)]
+
+
+def test_answers_survive_the_line() -> None:
+    """What a process says of an image is what the job hears, whatever became of it and whatever words say why."""
+    facts = ImageFacts(640, 480, "JPEG", "RGB", None)
+    for outcome in (EMBEDDED, NOT_AN_IMAGE, failed(ErrorCode.CORRUPT, 'a "quoted" \ud800 line, [ümläut], null')):
+        for known in (facts, None):
+            answer = Answer(outcome, known, "ab" * 32, None, 12_288, 0, for_device=True)
+            line = answer.line()
+            assert line.count(b"\n") == 1
+            assert Answer.of(json.loads(line)) == answer
+
+
+def test_few_objects_need_few_processes() -> None:
+    """A place that is free is taken again before another process is started."""
+    processes = Processes(3, SMALL, Memory(ROOM))
+    seen = set()
+    for _ in range(3):
+        with processes.place() as place:
+            seen.add(place.pid)
+    assert len(seen) == 1
+    with processes.place() as one, processes.place() as two:
+        assert one.pid != two.pid
     processes.close()
 
 

@@ -16,6 +16,7 @@ from embed.backlog import Backlog
 from embed.encoders import ImageTower
 from embed.prepare import Budget
 from embed.progress import Tally
+from embed.readers import Readers
 from embed.sources.folder import FolderSource
 from embed.writer import PartWriter
 from store.errors import LocationError
@@ -31,7 +32,7 @@ from tests.stores import embedded, files_of, listed, new_store
 
 
 @given(
-    objects=st.integers(1, 4),
+    objects=st.integers(1, 20),
     size_bytes=st.integers(1, 50),
     sizes=st.lists(st.integers(0, 80), min_size=1, max_size=60),
 )
@@ -67,6 +68,29 @@ def test_closed_budget_lets_go() -> None:
         budget.close()
         assert [one.result(10) for one in waiting] == [False] * 3
     assert not budget.take(1)
+
+
+def test_readers_end_with_what_they_have_in_hand() -> None:
+    """Closing waits for what is being read, and nothing that only waits is begun."""
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def work(wanted: SourceObject) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        done.append(wanted.key)
+
+    readers = Readers(1, work)
+    for key in ("in/a", "in/b", "in/c"):
+        readers.put(listed(key))
+    assert begun.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(readers.close)
+        while not readers.is_closed:
+            pass
+        go_on.set()
+        closing.result(10)
+    assert done == ["in/a"]
 
 
 @given(pages=st.lists(st.lists(st.integers(0, 5).map(lambda k: listed(f"in/{k}")), max_size=3), max_size=8))

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import clipsieve
+from embed import job as job_module
 from embed import patience as patience_module
 from embed import progress as progress_module
 from embed.metrics import exposition
 from embed.patience import ATTEMPTS, FAILURES_IN_A_ROW, Reads
 from embed.progress import Tally
+from embed.request import EmbedRequest
 from embed.sources import Fetched
 from embed.sources.read import ReadFailed, Unavailable
 from store.errors import SourceError
@@ -91,6 +94,20 @@ def test_numbers_of_a_job(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytes
     assert found["objects_pending", ""] == 0
     assert found["read_bytes_total", ""] == summary["bytes_read"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_watching_costs_no_image(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever watches is told by the clock and not for each image: here once, since the next time is an hour away."""
+    monkeypatch.setattr(job_module, "TICK_S", 3600.0)
+    (tmp_path / "album").mkdir()
+    for number in range(12):
+        (tmp_path / "album" / f"{number}.jpg").write_bytes(picture_bytes(number))
+    told: list[int] = []
+    request = EmbedRequest(
+        str(tmp_path / "album"), str(tmp_path / "store"), f"local-dir:{tiny_encoder}", device="cpu", precision="fp32"
+    )
+    summary = clipsieve.run_embed(request, lambda started: lambda: told.append(started.tally.finished))
+    assert (summary.embedded, told) == (12, [0])
 
 
 def test_metrics_that_cannot_be_written(tiny_encoder: Path, tmp_path: Path) -> None:

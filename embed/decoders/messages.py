@@ -1,17 +1,18 @@
 """What a job and a process that decodes for it say to each other: lines of JSON, and an arena of shared memory.
 
 The arena begins with the bytes of the object; what is made of them follows: the pixels, then the thumbnail. Lines come
-from a process that has parsed hostile bytes, so they are JSON and not pickles, and are read with care.
+from a process that has parsed hostile bytes, so they are JSON and not pickles, and are read with care. A task and an
+answer are arrays, without names, and settings are said once: each image passes through the job's one core of Python.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from embed.decoders.memory import BYTES_PER_PIXEL, UNASKED_BYTES
 from embed.decoders.settings import Settings
 from embed.geometry import Geometry
-from store.records import ErrorCode, ImageFacts, Outcome, Status, failed
+from store.records import EMBEDDED, ErrorCode, ImageFacts, Outcome, Status, failed
 
 THUMBNAIL_BYTES = 1 << 17
 """Room for a WebP of 160 x 160 px: more than its raw pixels take."""
@@ -21,26 +22,22 @@ PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """One object that lies in the arena."""
+    """One object that lies in the arena. `settings` are said where they are not those of the task before."""
 
     size_bytes: int
     arena_bytes: int
-    settings: Settings
+    settings: Settings | None
 
     def line(self) -> bytes:
         """Return the task as a line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        said = json.dumps(asdict(self.settings)) if self.settings else "null"
+        return f"[{self.size_bytes}, {self.arena_bytes}, {said}]\n".encode()
 
     @classmethod
     def read(cls, line: bytes) -> "Task":
         """Return the task of a line."""
-        fields = json.loads(line)
-        settings = fields.pop("settings")
-        geometry = Geometry(**settings.pop("geometry"))
-        return cls(settings=Settings(geometry, **settings), **fields)
-
-
-_PLAIN = ("sha256", "pixels_sha256", "pixels_bytes", "thumbnail_bytes", "for_device")
+        size_bytes, arena_bytes, said = json.loads(line)
+        return cls(size_bytes, arena_bytes, Settings(Geometry(**said.pop("geometry")), **said) if said else None)
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,18 @@ class Answer:
 
     def line(self) -> bytes:
         """Return the answer as a line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return json.dumps(astuple(self)).encode() + b"\n"
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> "Answer":
-        """Return the answer of a line's fields; raise what is raised where they are none."""
-        said, facts = fields["outcome"], fields["facts"]
-        code = said["error_code"]
-        outcome = Outcome(Status(said["status"]), ErrorCode(code) if code else None, said["error_detail"])
-        known = {name: fields[name] for name in _PLAIN}
-        return cls(outcome=outcome, facts=ImageFacts(**facts) if facts else None, **known)
+    def of(cls, said: list[Any]) -> "Answer":
+        """Return the answer of a line; raise what is raised where it is none."""
+        (status, code, detail), facts, *rest = said
+        outcome = (
+            EMBEDDED
+            if status == Status.EMBEDDED
+            else Outcome(Status(status), ErrorCode(code) if code else None, detail)
+        )
+        return cls(outcome, ImageFacts(*facts) if facts else None, *rest)
 
 
 def bytes_needed(facts: ImageFacts) -> int:

@@ -20,6 +20,7 @@ from store.records import ErrorCode, failed
 
 _ROOT = Path(__file__).parents[2]
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from embed.decoders.worker import main; main(int(sys.argv[2]))"
+_READ = json.JSONDecoder().raw_decode  # without what `json.loads` does around it, for every image
 _FIRST_ARENA_BYTES = 4 << 20
 _KEPT_ARENA_BYTES = 64 << 20
 """An arena that one large object has stretched further is cut back after it."""
@@ -45,26 +46,27 @@ class DecodingProcess:
         self._file.truncate(self._size)
         self._arena = mmap.mmap(self._file.fileno(), self._size)
         self._process = self._started()
+        self._told: Settings | None = None
 
     def make(self, data: bytes, settings: Settings, memory: Memory) -> Made:
         """Return what becomes of an object's bytes; the pixels of a large picture wait for `memory`.
 
         Raise Died where the process does not live to say it.
         """
-        pixels = int(np.prod(settings.geometry.shape))
-        at = place_of_results(len(data))
-        self._stretch(at + pixels + THUMBNAIL_BYTES)
+        geometry, at = settings.geometry, place_of_results(len(data))
+        self._stretch(at + geometry.size_bytes + THUMBNAIL_BYTES)
         self._arena[: len(data)] = data
-        answer = self._ask(Task(len(data), self._size, settings), memory)
-        ends = at + answer.pixels_bytes, at + answer.pixels_bytes + answer.thumbnail_bytes
-        whole = answer.pixels_bytes == pixels
+        answer = self._ask(self._task(len(data), settings), memory)
+        end, pixels = at + answer.pixels_bytes, None
+        if answer.pixels_bytes == geometry.size_bytes:
+            pixels = np.ndarray(geometry.shape, np.uint8, self._arena, at).copy()
         return Made(
             answer.outcome,
             answer.facts,
             answer.sha256,
             answer.pixels_sha256,
-            np.frombuffer(self._arena[at : ends[0]], np.uint8).reshape(settings.geometry.shape) if whole else None,
-            self._arena[ends[0] : ends[1]] or None,
+            pixels,
+            self._arena[end : end + answer.thumbnail_bytes] or None,
             answer.for_device,
         )
 
@@ -81,7 +83,7 @@ class DecodingProcess:
     def restart(self) -> None:
         """Start another process in place of one that died; the memory stays."""
         self._drop_process()
-        self._process = self._started()
+        self._process, self._told = self._started(), None
 
     def close(self) -> None:
         """End the process and give the memory back."""
@@ -89,20 +91,26 @@ class DecodingProcess:
         self._arena.close()
         self._file.close()
 
+    def _task(self, size_bytes: int, settings: Settings) -> Task:
+        """Return the task of an object in the arena, with what the process has not been told yet."""
+        known, self._told = settings is self._told, settings
+        return Task(size_bytes, self._size, None if known else settings)
+
     def _ask(self, task: Task, memory: Memory) -> Answer:
         taken = 0
         self._tell(task.line())
         try:
-            while "needs" in (fields := self._hear()):
-                needed = int(fields["needs"])
+            while isinstance(said := self._hear(), dict):
+                if "fault" in said:
+                    raise RuntimeError(f"A decoding process failed in our own code:\n{said['fault']}")
+                needed = int(said["needs"])
                 if granted := memory.take(needed):
                     taken += needed
                 self._tell(json.dumps(granted).encode() + b"\n")
         finally:
-            memory.give_back(taken)
-        if "fault" in fields:
-            raise RuntimeError(f"A decoding process failed in our own code:\n{fields['fault']}")
-        return Answer.of(fields)
+            if taken:
+                memory.give_back(taken)
+        return Answer.of(said)
 
     def _tell(self, line: bytes) -> None:
         try:
@@ -110,11 +118,11 @@ class DecodingProcess:
         except BrokenPipeError:
             raise Died(self._process.wait()) from None
 
-    def _hear(self) -> dict[str, Any]:
+    def _hear(self) -> dict[str, Any] | list[Any]:
         line = self._stdout.readline()
         if not line.endswith(b"\n"):
             raise Died(self._process.wait())
-        heard: dict[str, Any] = json.loads(line)
+        heard: dict[str, Any] | list[Any] = _READ(line.decode())[0]
         return heard
 
     def _stretch(self, size: int) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from embed.decode import Refused
 from embed.decoders.memory import UNASKED_BYTES
 from embed.decoders.messages import Answer, Task, bytes_needed, over_memory, place_of_results
+from embed.decoders.settings import Settings
 from embed.decoders.work import make
 from store.records import ImageFacts
 
@@ -50,15 +51,19 @@ class Worker:
         """Share `arena`; nothing is mapped yet."""
         self._descriptor, self._tasks, self._answers = arena, tasks, answers
         self._arena: mmap.mmap | None = None
+        self._settings: Settings | None = None
         self._own_bytes = _address_space()
 
     def serve(self) -> None:
         """Answer until the input closes."""
         for line in self._tasks:
             task = Task.read(line)
-            signal.setitimer(signal.ITIMER_REAL, task.settings.timeout_s)
+            self._settings = settings = task.settings or self._settings
+            if settings is None:
+                raise TypeError("the first task says the settings")
+            signal.setitimer(signal.ITIMER_REAL, settings.timeout_s)
             try:
-                answer = self._do(task).line()
+                answer = self._do(task, settings).line()
             except Exception:  # noqa: BLE001  # told to the job, which ends with it: a fault of ours, of no image
                 answer = json.dumps({"fault": traceback.format_exc()}).encode() + b"\n"
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -67,12 +72,11 @@ class Worker:
             except BrokenPipeError:
                 return
 
-    def _do(self, task: Task) -> Answer:
+    def _do(self, task: Task, settings: Settings) -> Answer:
         arena = self._mapped(task.arena_bytes)
         self._allow(UNASKED_BYTES)
         data = arena[: task.size_bytes]
-        resize = task.settings.geometry.pixels
-        made = make(data, resize, lambda facts: self._ask_for(facts, task), task.settings)
+        made = make(data, settings.geometry.pixels, lambda facts: self._ask_for(facts, settings), settings)
         at = place_of_results(task.size_bytes)
         sizes = [0, 0]
         if made.pixels is not None:
@@ -88,7 +92,7 @@ class Worker:
             self._arena = mmap.mmap(self._descriptor, size_bytes)
         return self._arena
 
-    def _ask_for(self, facts: ImageFacts, task: Task) -> None:
+    def _ask_for(self, facts: ImageFacts, settings: Settings) -> None:
         """Wait until the job has room for the pixels of a large picture; raise Refused where it never will."""
         needed = bytes_needed(facts)
         if not needed:
@@ -101,7 +105,7 @@ class Worker:
         if not granted:
             raise Refused(over_memory(facts, needed), facts)
         self._allow(needed)
-        signal.setitimer(signal.ITIMER_REAL, task.settings.timeout_s)
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout_s)
 
     def _allow(self, more_bytes: int) -> None:
         """Let the kernel refuse this process more memory than the task needs: Pillow then raises MemoryError."""

@@ -51,7 +51,7 @@ class FolderSource:
     def fetch(self, wanted: SourceObject) -> Fetched:
         """Read one file, if it still is the one that was listed; raise Unavailable where a mount is away for now."""
         refuse_large(wanted.size_bytes)
-        return Fetched(self._read(wanted.uri, wanted.revision, lambda file: file.read()))
+        return Fetched(self._read(wanted.uri, wanted.revision, lambda file: file.readall()))
 
     def read_span(self, uri: str, revision: str, offset: int, size_bytes: int) -> bytes:
         """Read a piece of a file, if it still is the one that was listed; raise as `fetch` does."""
@@ -74,11 +74,12 @@ class FolderSource:
 
     def look(self, path: bytes, key: str, source: str) -> SourceObject | None:
         """Return a regular file as an object; None for what is none. Raise SourceError where the mount stays away."""
-        return self._asked(path, lambda: _file_object(path, source, key))
+        return self._asked(path, lambda: _file_object(path, source, key, _uri(path)))
 
-    def _read(self, uri: str, revision: str, read: Callable[[BinaryIO], bytes]) -> bytes:
+    def _read(self, uri: str, revision: str, read: Callable[[io.FileIO], bytes]) -> bytes:
         try:
-            with open(path_of(uri), "rb") as file:  # noqa: PTH123  # a path of bytes, which pathlib does not take
+            # A path of bytes, which pathlib does not take; a buffer would be one more to fill and to free.
+            with open(path_of(uri), "rb", buffering=0) as file:  # noqa: PTH123
                 data = read(file)
                 found = _revision(os.fstat(file.fileno()))
         except FileNotFoundError:
@@ -94,19 +95,18 @@ class FolderSource:
         return data
 
     def _files(self) -> Iterator[SourceObject]:
-        waiting = [os.fsencode(self.path)]
+        waiting = [b""]  # as they are named below the source
         while waiting:
-            parent = waiting.pop()
+            below = waiting.pop()
+            parent = os.path.join(os.fsencode(self.path), below).rstrip(b"/") or b"/"  # noqa: PTH118  # bytes
             names, folders = self._asked(parent, partial(_entries, parent))
             if os.fsencode(OWN) in folders:
                 aside = moved_aside(parent)
                 folders = [name for name in folders if name not in aside]
-            for name in names:
-                path = os.path.join(parent, name)  # noqa: PTH118  # bytes, which pathlib does not take
-                key = os.path.relpath(path, os.fsencode(self.path)).decode("utf-8", "backslashreplace")
-                if (one := self.look(path, key, self.uri)) is not None:
-                    yield one
-            waiting += [os.path.join(parent, name) for name in reversed(folders)]  # noqa: PTH118  # as above
+            for start in range(0, len(names), PAGE_OBJECTS):
+                some = names[start : start + PAGE_OBJECTS]
+                yield from self._asked(parent, partial(_objects, parent, below, some, self.uri))
+            waiting += [os.path.join(below, name) for name in reversed(folders)]  # noqa: PTH118  # as above
 
     def _asked(self, path: bytes, ask: Callable[[], Answer]) -> Answer:
         """Return what the file system answers; raise SourceError where it refuses, or stays away."""
@@ -152,7 +152,22 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return False  # a link to itself
 
 
-def _file_object(path: bytes, source: str, key: str) -> SourceObject | None:
+def _objects(parent: bytes, below: bytes, names: list[bytes], source: str) -> list[SourceObject]:
+    """Return the regular files of these names in a folder, which the source knows as `below`; raise as below.
+
+    What they have in common is worked out once: a job's Python lists a file in a third of the time.
+    """
+    before, uri_before = os.path.join(parent, b""), _uri(os.path.join(parent, b""))  # noqa: PTH118  # bytes
+    key_before = os.path.join(below, b"")  # noqa: PTH118  # as above
+    found = []
+    for name in names:
+        key = (key_before + name).decode("utf-8", "backslashreplace")
+        if (one := _file_object(before + name, source, key, uri_before + quote(name))) is not None:
+            found.append(one)
+    return found
+
+
+def _file_object(path: bytes, source: str, key: str, uri: str) -> SourceObject | None:
     """Return a regular file as an object; None for what is none. Raise OSError where that cannot be told for now."""
     try:
         status = os.stat(path)  # noqa: PTH116  # bytes again
@@ -164,7 +179,7 @@ def _file_object(path: bytes, source: str, key: str) -> SourceObject | None:
         return None
     return SourceObject(
         source=source,
-        uri=_uri(path),
+        uri=uri,
         bucket=None,
         key=key,
         etag=None,
