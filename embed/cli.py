@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import click
 
 from embed.estimate.record import Estimate
+from embed.notes import as_json, notes_to
 from embed.options import selection_of, shard_of, show_estimate, source_options
 from embed.progress import Display, duration
 from embed.request import EmbedRequest, JobOptions, OnStart, Started, Summary
@@ -173,6 +174,8 @@ def embed(
         show_estimate(front.estimate_embed(request), words["price_per_gb"], is_json=log_format == "json")
         return
     with ExitStack() as shown:
+        if log_format == "json":
+            shown.enter_context(notes_to(lambda words: click.echo(as_json(words), err=True)))
         announce = _announce(shown, as_json=log_format == "json", compiles=words["compile"])
         summary = front.run_embed(request, announce)
     if log_format == "json":

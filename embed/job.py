@@ -31,6 +31,7 @@ from embed.silence import native_output_silenced
 from embed.sources import Source
 from embed.ways import decoding_of, ways_of
 from embed.writer import PartWriter
+from store.again import Answer
 from store.errors import SourceError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, new_run_id
@@ -132,30 +133,34 @@ class _Flow:
 
     def _list(self) -> None:
         """Put every pending object into the backlog, and the listing into the store once it is complete."""
-        job = self._job
+        job, options = self._job, self._job.options
         try:
             with (
-                Ledger(job.store, retry_failed=job.options.retry_failed, shard=job.options.shard) as ledger,
+                Ledger(job.store, retry_failed=options.retry_failed, shard=options.shard, again=self._again) as ledger,
                 ListingWriter(job.store, job.source.uri, self._run_id, job.source.covers) as listing,
             ):
                 for page in job.source.pages():
                     if self._over.is_set():
                         return
-                    mine = job.options.shard.of(page)
+                    mine = options.shard.of(page)
                     pending = ledger.pending(mine)
                     listing.add(page)
                     self._tally.listed += len(mine)
                     self._tally.already_done += len(mine) - len(pending)
                     self._backlog.put(pending)
                 refuse_empty(job.source, listing.objects)
-                patiently(listing.finish, job.options.patience_s, self._over)
+                self._again(listing.finish)
                 if said := job.source.extra_columns:
-                    patiently(partial(keep_columns, job.store, self._run_id, said), job.options.patience_s, self._over)
+                    self._again(partial(keep_columns, job.store, self._run_id, said))
             self._tally.listing_complete = True
         except BaseException as error:  # noqa: BLE001  # carried to the caller's thread, which raises it
             self._ready.put(error)
         finally:
             self._backlog.end()
+
+    def _again(self, do: Callable[[], Answer]) -> Answer:
+        """Ask the store for something, and wait where it is away."""
+        return patiently(do, self._job.options.patience_s, self._over)
 
     def _feed(self) -> None:
         """Submit the backlog, as fast as the budget allows; the last thing put on the queue is None."""

@@ -6,14 +6,17 @@ can be read meanwhile.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from itertools import count
 from threading import Condition, Event
-from typing import TypeVar
 
+from embed.notes import note
+from embed.progress import duration
 from embed.sources import Fetched, ReadFailed, Source
 from embed.sources.read import Unavailable
+from store.again import Answer
 from store.errors import NotNow, SourceError
 from store.pace import Pace
 from store.records import SourceObject
@@ -26,10 +29,10 @@ FAILURES_IN_A_ROW = 8
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 15.0
 
+SAY_EVERY_S = 30.0
+
 OUTAGE_S = 600.0
 """So long an outage is waited for, unless the user says otherwise."""
-
-Answer = TypeVar("Answer")
 
 
 class Over(Exception):
@@ -212,17 +215,41 @@ class Reads:
         return True
 
 
+class _Said:
+    """What was said last: many threads wait together, and one line tells it all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._not_before = 0.0
+
+    def once_in_a_while(self, words: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now < self._not_before:
+                return
+            self._not_before = now + SAY_EVERY_S
+        note(words)
+
+
+_SAID = _Said()
+
+
 def patiently(do: Callable[[], Answer], limit_s: float, over: Event) -> Answer:
-    """Do something at a place that may be away for a while, and try again for `limit_s`; raise NotNow after that."""
+    """Do something at a place that may be away for a while, and try again for `limit_s`; raise NotNow after that.
+
+    Whoever looks is told once, since nothing else may move meanwhile.
+    """
     began = time.monotonic()
     attempt = 0
     while True:
         try:
             return do()
-        except NotNow:
+        except NotNow as failure:
             attempt += 1
             if over.is_set() or time.monotonic() - began > limit_s:
                 raise
+            if attempt == 1:
+                _SAID.once_in_a_while(f"{failure.what} Trying again for up to {duration(limit_s)}.")
         over.wait(backoff_s(attempt))
 
 

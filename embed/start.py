@@ -19,9 +19,9 @@ from embed.request import EmbedRequest, OnStart, Started, Summary, start_silentl
 from embed.silence import native_output_silenced
 from embed.sources import Source, open_source, recalling, refuse_overlap
 from embed.sources.lists import SUFFIXES
-from embed.sources.read import Again, at_once
 from embed.sources.selection import base
 from embed.stopping import stopped_by_signals
+from store.again import Again, at_once
 from store.encoder import Encoder
 from store.errors import UsageError, WrongEncoder
 from store.layout import Store, locate
@@ -62,7 +62,10 @@ def run(request: EmbedRequest, prompts: Sequence[str] = (), on_start: OnStart = 
 def run_estimate(request: EmbedRequest) -> Estimate:
     """Return what the job would take; nothing is written to the store, and what would refuse the job is raised."""
     wait_passively()
-    source, location, towers = made_ready(request, dry=True)
+    over = threading.Event()  # nobody sets it: Ctrl-C ends an estimate, whatever it waits for
+    source, location, towers = made_ready(
+        request, dry=True, again=lambda do: patiently(do, request.options.patience_s, over)
+    )
     held = [] if location.read("store.json") is None else Store.open(location).encoders()
     there = next((store for store in held if store.encoder.fingerprint == towers.encoder.fingerprint), None)
     with native_output_silenced():

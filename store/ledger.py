@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from store.again import Again, at_once
 from store.layout import EncoderStore
 from store.parts import read_part
 from store.records import SourceObject, Status
@@ -35,11 +36,20 @@ class Ledger:
     decide. A join would read the whole store's ids again for every page.
     """
 
-    def __init__(self, store: EncoderStore, *, retry_failed: bool = False, shard: Shard = WHOLE) -> None:
-        """Load the ids of a shard; with `retry_failed`, images that failed count as not done."""
-        read = partial(_done, store, retry_failed=retry_failed, shard=shard)
+    def __init__(
+        self, store: EncoderStore, *, retry_failed: bool = False, shard: Shard = WHOLE, again: Again = at_once
+    ) -> None:
+        """Load the ids of a shard; with `retry_failed`, images that failed count as not done.
+
+        `again` is how the store is asked for them.
+        """
+
+        def read(name: str) -> _Halves:
+            return again(partial(_done, store, name, retry_failed=retry_failed, shard=shard))
+
+        names = again(partial(store.parts, "images"))
         with ThreadPoolExecutor(_READERS, thread_name_prefix="ledger") as pool:
-            found = [part for part in pool.map(read, store.parts("images")) if len(part)]
+            found = [part for part in pool.map(read, names) if len(part)]
         self._high, self._low = _sorted(np.concatenate(found) if found else np.empty((0, 2), np.uint64))
         bits = max(1, len(self._high).bit_length() - _SHARING)
         self._shift = np.uint64(64 - bits)

@@ -4,6 +4,7 @@ A write is atomic: a reader sees the whole file or none. `create` never replaces
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -16,7 +17,14 @@ from typing import BinaryIO, Protocol
 
 import duckdb
 
-from store.errors import LocationError, RunExists
+from store.errors import LocationError, NotNow, RunExists
+
+AWAY = {
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO, errno.EAGAIN, errno.EBUSY),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
+    *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.ENOLINK),
+}
+"""What NFS, CIFS and FUSE answer while their server is away. A bad disk says EIO too, of one file and for ever."""
 
 _TEMPORARY_SUFFIX = ".tmp"
 LEFTOVER_AGE_S = 3600
@@ -271,6 +279,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _refused(verb: str, path: Path, error: OSError) -> LocationError:
+    if error.errno in AWAY:
+        return NotNow(
+            f"Cannot {verb} {path}: {error.strerror}.",
+            "Nothing half-written is left behind.",
+            "Mend the mount or the disk, then run the same command again.",
+        )
     return LocationError(
         f"Cannot {verb} {path}: {error.strerror or error}.",
         "Nothing half-written is left behind.",

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import StoreDamaged
+from store.errors import NotNow, StoreDamaged
 from store.layout import EncoderStore
-from store.location import Location
+from store.location import AWAY, Location
 from store.schema import ImageRow, images_table, thumbnails_table
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _NO_DICTIONARY = {
 }
 _NO_COMPRESSION = {"embedding.list.element", "vector.list.element", "webp"}
 """Random bits and WebP do not shrink; trying costs decoding time for ever."""
+
+
+_MEND = "Mend the mount or the disk, then run the same command again."
 
 
 def parquet_bytes(*tables: pa.Table) -> bytes:
@@ -67,7 +70,10 @@ def write_images(store: EncoderStore, name: str, run_id: str, rows: Sequence[Ima
 
 
 def read_part(location: Location, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a part, or some of its columns; raise StoreDamaged where it is no readable Parquet file."""
+    """Read a part, or some of its columns.
+
+    Raise StoreDamaged where it is no readable Parquet file, NotNow where the place that it lies at is away.
+    """
     import pyarrow.parquet as pq  # noqa: PLC0415  # as above
 
     try:
@@ -75,6 +81,8 @@ def read_part(location: Location, name: str, columns: Sequence[str] | None = Non
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             return parquet.read(columns=list(columns) if columns is not None else None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno in AWAY:
+            raise NotNow(f"Cannot read {location.uri}/{name}: {error.strerror}.", do=_MEND) from error
         raise damaged(location, name, error) from error
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from store.errors import StoreDamaged
+from store.errors import NotNow, StoreDamaged
 from store.layout import EncoderStore
 from store.parts import read_part, unit_rows
 from store.schema import LISTING, MEASUREMENTS, THUMBNAILS, embedding_matrix, images_schema, prompts_schema
@@ -51,7 +51,7 @@ def verify(store: EncoderStore) -> VerifyReport:
             files += 1
             try:
                 table = read_part(store.location, name)
-            except StoreDamaged as error:
+            except (StoreDamaged, NotNow) as error:
                 unreadable.append(str(error))
                 continue
             if _columns(table.schema) != _columns(schema):
@@ -68,7 +68,7 @@ def verify(store: EncoderStore) -> VerifyReport:
         files += 1
         try:
             read_part(store.location, name)
-        except StoreDamaged as error:
+        except (StoreDamaged, NotNow) as error:
             unreadable.append(str(error))
     return VerifyReport(files, images, embeddings, tuple(unreadable), tuple(faults), tuple(_leftovers(store)))
 

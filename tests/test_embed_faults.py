@@ -1,5 +1,6 @@
 """Whatever the service does, the store ends as that of a quiet run: each fault is injected before the S3 server."""
 
+import json
 import threading
 import zlib
 from collections import Counter
@@ -343,3 +344,44 @@ def test_store_that_is_away(
     assert min(refused.values()) >= 8, "what a reset PUT has made is found by the next look"
     s3.reset()
     assert embed(SOURCE, f"s3://{bucket}/store", tiny_encoder).already_done == len(OUTCOMES)
+
+
+def test_store_that_is_away_at_first(
+    s3: MotoServer, bucket: str, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store is asked what is done until it answers; one line says that the job waits; beyond --patience it ends."""
+    embed(SOURCE, place := f"s3://{bucket}/store", tiny_encoder)
+    asked = Counter[str]()
+
+    def away(method: str, path: str) -> Answer:
+        if method not in {"GET", "HEAD"} or "/images/" not in path:
+            return None
+        asked["reads"] += 1
+        return (Wire.RESET if asked["reads"] % 2 else (503, "SlowDown")) if asked["reads"] <= limit else None
+
+    s3.faults.append(away)
+    limit = 10**9
+    ended = embed_command(SOURCE, place, tiny_encoder, "--patience", "0.05", "--log-format", "json")
+    assert (ended.exit_code, f"Cannot read {place}/" in ended.stderr) == (1, True), ended.output
+    limit = asked["reads"] + 40
+    monkeypatch.setattr(patience_module, "_SAID", patience_module._Said())
+    done = embed_command(SOURCE, place, tiny_encoder, "--log-format", "json")
+    assert json.loads(done.stdout)["already_done"] == len(OUTCOMES)
+    assert asked["reads"] > limit
+    (said,) = (line["note"] for line in map(json.loads, done.stderr.splitlines()) if line["event"] == "note")
+    assert said.startswith("Cannot read s3://")
+    assert said.endswith("Trying again for up to 10 min 0 s.")
+
+
+def test_estimate_while_the_source_is_away(s3: MotoServer, tiny_encoder: Path, tmp_path: Path) -> None:
+    """An estimate waits for a listing as a job does, so an hour of listing is not lost."""
+    total = Counter[str]()
+
+    def away(method: str, path: str) -> Answer:
+        total["listings"] += method == "GET" and path.rstrip("/") == f"/{BUCKET}"
+        return (503, "SlowDown") if 1 < total["listings"] < 20 and path.rstrip("/") == f"/{BUCKET}" else None
+
+    s3.faults.append(away)
+    result = embed_command(SOURCE, tmp_path / "store", tiny_encoder, "--estimate")
+    assert result.exit_code == 0, result.output
+    assert total["listings"] >= 20

@@ -1,6 +1,7 @@
 """A folder on a mount whose server goes away and comes back: waited for as S3 is, and nothing is given up."""
 
 import errno
+import io
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -11,8 +12,13 @@ import pytest
 
 from embed import patience as patience_module
 from embed.sources import folder as folder_module
+from store.errors import NotNow
+from store.location import FolderLocation
+from store.parts import read_part
+from store.verify import verify
 from tests.embedding import all_rows, embed, embed_command, outcomes
 from tests.pictures import picture_bytes
+from tests.stores import small_store
 from tests.test_source_tars import SHARDS
 
 ERRORS = [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN]
@@ -76,10 +82,9 @@ def test_outage_while_listing(
     """No folder, file or tar is left out because its server was away while it was listed; beyond --patience it ends."""
     embed(f"{mount}{source}", tmp_path / "quiet", tiny_encoder)
     holder, plain = (folder_module, open) if call == "open" else (os, getattr(os, call))
-    first = 2 if call == "stat" else 1  # the first one asks whether the source is a folder
 
     def set_away(last: float) -> Away:
-        away = Away(mount, first, last)
+        away = Away(mount, 1, last)
         monkeypatch.setattr(holder, call, away.before(plain), raising=False)
         return away
 
@@ -101,3 +106,46 @@ def test_file_that_a_disk_cannot_read(mount: Path, tiny_encoder: Path, tmp_path:
     assert set(found.values()) == {"embedded"}
     (row,) = (row for row in all_rows(tmp_path / "store") if row["key"] == "bad.jpg")
     assert row["error_detail"] == f"{os.strerror(errno.EIO)} at each of {patience_module.ATTEMPTS} attempts"
+
+
+def test_store_on_a_mount(mount: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store whose mount is away when a job asks what is done is waited for; beyond --patience the job ends."""
+    embed(mount / "2", tmp_path / "store", tiny_encoder)
+    (parts,) = (tmp_path / "store").glob("*/images")
+    plain, asked = Path.open, Counter[str]()
+
+    def opened(path: Path, *args: Any, **words: Any) -> Any:  # noqa: ANN401  # as the call itself
+        if path.parent == parts:
+            asked["reads"] += 1
+            if asked["reads"] <= limit:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return plain(path, *args, **words)
+
+    monkeypatch.setattr(Path, "open", opened)
+    limit = 10**9
+    ended = embed_command(mount / "2", tmp_path / "store", tiny_encoder, "--patience", "0.05")
+    assert ended.exit_code == 1
+    assert "Stale file handle" in ended.stderr
+    assert "Mend the mount" in ended.stderr
+    limit = asked["reads"] + 30
+    assert embed(mount / "2", tmp_path / "store", tiny_encoder).already_done == 4
+    assert asked["reads"] > limit
+
+
+def test_a_part_on_a_bad_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that a disk cannot read is no damaged file, and nobody is told to remove it; `verify` names it."""
+    store = small_store(tmp_path)
+    name = store.parts("images")[0]
+
+    class Bad(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        readinto = read1 = read  # type: ignore[assignment]  # whichever is asked
+
+    plain = FolderLocation.open
+    monkeypatch.setattr(FolderLocation, "open", lambda place, one: Bad(b"x" * 99) if one == name else plain(place, one))
+    with pytest.raises(NotNow, match=r"Input/output error\. Mend the mount or the disk"):
+        read_part(store.location, name)
+    report = verify(store)
+    assert [name in said for said in report.unreadable] == [True]

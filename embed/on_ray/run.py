@@ -23,6 +23,7 @@ from embed.request import EmbedRequest, OnStart, Started, Summary
 from embed.sources import Source, recalling
 from embed.stopping import stopped_by_signals
 from embed.ways import settings_of
+from store.again import Answer
 from store.errors import ClipsieveError, NotNow, SourceError, UsageError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, Store, new_run_id
@@ -99,7 +100,7 @@ class _Flow:
         """List the whole source into the store and onto local disk."""
         options, run_id = self.work.request.options, self.work.run_id
         with (
-            Ledger(self.store, retry_failed=options.retry_failed, shard=options.shard) as ledger,
+            Ledger(self.store, retry_failed=options.retry_failed, shard=options.shard, again=self._patiently) as ledger,
             ListingWriter(self.store, self.source.uri, run_id, self.source.covers) as listing,
         ):
             for page in self.source.pages():
@@ -120,8 +121,8 @@ class _Flow:
         self.tally.listing_complete = True
         backlog.end()
 
-    def _patiently(self, do: Callable[[], object]) -> None:
-        patiently(do, self.work.request.options.patience_s, self.stop)
+    def _patiently(self, do: Callable[[], Answer]) -> Answer:
+        return patiently(do, self.work.request.options.patience_s, self.stop)
 
     def _embed(self, wave: Sequence[SourceObject]) -> None:
         """Embed some objects; those that an actor took with it when it died are embedded again."""
@@ -130,7 +131,7 @@ class _Flow:
             if not left or self.stop.is_set():
                 return
             self._once(left)
-            with Ledger(self.store.refreshed()) as ledger:
+            with Ledger(self.store.refreshed(), again=self._patiently) as ledger:
                 left = ledger.pending(left)
         if left and not self.stop.is_set():
             raise ClipsieveError(

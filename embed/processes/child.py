@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from embed.notes import notes_to
 from embed.progress import Tally
 from embed.request import Started
 from embed.start import run
@@ -32,7 +33,8 @@ def main() -> int:
             return lambda: _say(said, state=_state(job.tally))
 
         try:
-            summary = run(request, prompts, started)
+            with notes_to(lambda words: _say(said, note=words)):
+                summary = run(request, prompts, started)
         except ClipsieveError as error:
             _say(said, error={"kind": type(error).__name__, "what": error.what, "why": error.why, "do": error.do})
             return error.exit_code

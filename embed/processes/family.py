@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from embed.notes import note
 from embed.on_device.record import OnDevice, together
 from embed.progress import Tally
 from embed.request import OnStart, Started, Summary
@@ -82,6 +83,8 @@ class Family:
         child.state = words.get("state", child.state)
         child.summary = words.get("summary", child.summary)
         child.error = words.get("error", child.error)
+        if "note" in words:
+            note(words["note"])
         if "started" in words and not self._shown:
             self._shown = True
             encoder = Encoder.from_json(words["started"]["encoder"].encode(), "a child's word")

@@ -8,10 +8,11 @@ from embed.sources.folder import FolderSource, path_of
 from embed.sources.listing.files import Files
 from embed.sources.listing.inventory import InventorySource
 from embed.sources.lists import SUFFIXES, ListSource
-from embed.sources.read import Again, Fetched, ReadFailed, Source, at_once
+from embed.sources.read import Fetched, ReadFailed, Source
 from embed.sources.s3 import S3Source
 from embed.sources.selection import Selected, Selection, selected
 from embed.sources.tars import TarSource
+from store.again import Again, at_once
 from store.errors import SourceError, UsageError
 from store.layout import EncoderStore
 from store.s3 import S3Options
@@ -67,9 +68,10 @@ def _place_of(text: str, options: S3Options, again: Again) -> FolderSource | S3S
     if "://" in text:
         raise UsageError(f"{text!r} is no source that clipsieve reads.", do=f"{_KNOWN} Pages are read from a list.")
     path = Path(text).expanduser()
-    if not path.is_dir():
+    folder = FolderSource(path, again)
+    if not folder.is_folder:
         raise SourceError(f"The source {text} {'is a file' if path.exists() else 'does not exist'}.", do=_KNOWN)
-    return FolderSource(path, again)
+    return folder
 
 
 def recalling(source: Source, store: EncoderStore) -> Source:

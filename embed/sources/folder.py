@@ -1,6 +1,5 @@
 """A folder and everything below it."""
 
-import errno
 import io
 import os
 import stat
@@ -13,19 +12,14 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes
 
 from embed.sources.pieces import Pieces
-from embed.sources.read import Again, Answer, Fetched, ReadFailed, Unavailable, at_once, refuse_large
+from embed.sources.read import Fetched, ReadFailed, Unavailable, refuse_large
+from store.again import Again, Answer, at_once
 from store.aside import OWN, moved_aside
 from store.errors import LocationError, NotNow, SourceError
+from store.location import AWAY
 from store.records import ErrorCode, SourceObject
 
 PAGE_OBJECTS = 1000
-
-_PASSES = {
-    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO, errno.EAGAIN, errno.EBUSY),
-    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
-    *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.ENOLINK),
-}
-"""What NFS, CIFS and FUSE answer while their server is away. A bad disk says EIO too, of one file and for ever."""
 
 
 class FolderSource:
@@ -72,6 +66,12 @@ class FolderSource:
             Pieces(wanted.size_bytes, lambda first, end: self._asked(path, lambda: read(first, end)))
         )
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is one. Raise SourceError where the mount stays away."""
+        path = os.fsencode(self.path)
+        return self._asked(path, partial(_is_folder, path))
+
     def look(self, path: bytes, key: str, source: str) -> SourceObject | None:
         """Return a regular file as an object; None for what is none. Raise SourceError where the mount stays away."""
         return self._asked(path, lambda: _file_object(path, source, key, _uri(path)))
@@ -87,7 +87,7 @@ class FolderSource:
         except PermissionError as error:
             raise ReadFailed(ErrorCode.FORBIDDEN, str(error.strerror)) from error
         except OSError as error:
-            if error.errno in _PASSES:
+            if error.errno in AWAY:
                 raise Unavailable(str(error.strerror)) from error
             raise ReadFailed(ErrorCode.READ_FAILED, str(error.strerror)) from error
         if found != revision:
@@ -115,7 +115,7 @@ class FolderSource:
             try:
                 return ask()
             except OSError as error:
-                kind = NotNow if error.errno in _PASSES else LocationError
+                kind = NotNow if error.errno in AWAY else LocationError
                 raise kind(f"Cannot list {path!r}: {error.strerror}.") from error
 
         try:
@@ -134,7 +134,7 @@ def _entries(folder: bytes) -> tuple[list[bytes], list[bytes]]:
     folders: list[bytes] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not _is_folder(entry):
+            if not _leads_on(entry):
                 names.append(entry.name)
             elif not entry.is_symlink():
                 folders.append(entry.name)
@@ -143,13 +143,22 @@ def _entries(folder: bytes) -> tuple[list[bytes], list[bytes]]:
     return names, folders
 
 
-def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+def _leads_on(entry: os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        if error.errno in _PASSES:
+        if error.errno in AWAY:
             raise
         return False  # a link to itself
+
+
+def _is_folder(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116  # bytes
+    except OSError as error:
+        if error.errno in AWAY:
+            raise
+        return False
 
 
 def _objects(parent: bytes, below: bytes, names: list[bytes], source: str) -> list[SourceObject]:
@@ -172,7 +181,7 @@ def _file_object(path: bytes, source: str, key: str, uri: str) -> SourceObject |
     try:
         status = os.stat(path)  # noqa: PTH116  # bytes again
     except OSError as error:
-        if error.errno in _PASSES:
+        if error.errno in AWAY:
             raise
         return None  # gone since its folder was read, or a link to nothing: it holds no object
     if not stat.S_ISREG(status.st_mode):

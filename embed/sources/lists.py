@@ -3,6 +3,7 @@
 What tells one content of a URI from another is asked of each place as the list is read, unless a column `etag` says it.
 """
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -22,9 +23,10 @@ import pyarrow.parquet as pq
 from embed.sources.folder import PAGE_OBJECTS, FolderSource, path_of
 from embed.sources.http import UNVERSIONED, HttpReader
 from embed.sources.listing.files import Files
-from embed.sources.read import Again, Fetched, ReadFailed, at_once
+from embed.sources.read import Fetched, ReadFailed
 from embed.sources.s3 import S3Source
 from embed.sources.selection import Selection, base
+from store.again import Again, at_once
 from store.errors import SourceError, UnknownName, UsageError
 from store.extra_columns import UserList
 from store.records import ErrorCode, SourceObject
@@ -179,10 +181,10 @@ def _values(batch: pa.RecordBatch, name: str | None) -> Sequence[object]:
 def _local(text: str, options: S3Options, again: Again) -> Path:
     """Return the list on local disk; one on S3 is copied there, for as long as the source lives."""
     if not text.startswith("s3://"):
-        path = Path(text).expanduser()
-        if not path.is_file():
+        path = Path(text).expanduser().resolve()
+        if FolderSource(path.parent, again).look(os.fsencode(path), path.name, "") is None:
             raise SourceError(f"The list {text} does not exist.", do="Check the path.")
-        return path.resolve()
+        return path
     place, _, name = text.rpartition("/")
     with Files.at(place, options, again).open(name) as remote:
         path = Path(tempfile.mkdtemp(prefix="clipsieve-list-"), name)

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from store.extra_columns import UserList
 from store.records import ErrorCode, Outcome, SourceObject, failed
-
-Answer = TypeVar("Answer")
 
 MAX_BYTES = 512 * 1024 * 1024
 """A larger object is no photo, and a few of them at once would fill a pod's memory."""
@@ -43,18 +41,6 @@ def refuse_large(size_bytes: int) -> None:
     """Raise ReadFailed for an object over MAX_BYTES, before any of it is read."""
     if size_bytes > MAX_BYTES:
         raise ReadFailed(ErrorCode.TOO_LARGE, f"{size_bytes:,} bytes, over the limit of {MAX_BYTES:,}")
-
-
-class Again(Protocol):
-    """How a request of a listing is made: once, or again and again while it raises NotNow."""
-
-    def __call__(self, do: Callable[[], Answer], /) -> Answer:
-        """Return what `do` returns."""
-
-
-def at_once(do: Callable[[], Answer]) -> Answer:
-    """Do it, once."""
-    return do()
 
 
 class Source(Protocol):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embed.sources.listing.ranges import Page, Question, Ranges
 from embed.sources.pieces import Pieces
-from embed.sources.read import Again, Fetched, ReadFailed, Unavailable, at_once, refuse_large
+from embed.sources.read import Fetched, ReadFailed, Unavailable, refuse_large
+from store.again import Again, at_once
 from store.errors import LocationError, SourceError
 from store.records import ErrorCode, SourceObject
 from store.s3.client import get_object

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from embed.sources.pieces import Pieces
-from embed.sources.read import Again, at_once
+from store.again import Again, at_once
 from store.layout import locate
 from store.location import Location
 from store.s3.location import S3Location
