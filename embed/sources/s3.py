@@ -1,7 +1,7 @@
 """A prefix of an S3 bucket."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,6 +13,7 @@ from store.errors import LocationError, SourceError
 from store.records import ErrorCode, SourceObject
 from store.s3.client import get_object
 from store.s3.errors import EXPIRED, SLOW_DOWN, S3Failure, error_code, is_for_later, missing_permission, refused
+from store.s3.gets import Gets
 from store.s3.options import S3Options, split_uri
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class S3Source:
         self._options, self._payer = options, options.request_payer()
         self._client = options.client()
         # Whoever reads waits and tries again for all readers together (`embed/patience.py`), so boto3 does neither.
-        self._reader = options.client(attempts=1)
+        self._gets = Gets(options.client(attempts=1))
         self._renewing = Lock()
         self._again = again
 
@@ -136,7 +137,7 @@ class S3Source:
 
         def once() -> Any:  # noqa: ANN401  # as above
             try:
-                return ask(self._client if self._again is at_once else self._reader)
+                return ask(self._client if self._again is at_once else self._gets.client)
             except S3Failure as error:
                 raise refused(verb, uri, error) from error
 
@@ -165,7 +166,7 @@ class S3Source:
 
         return io.BufferedReader(Pieces(wanted.size_bytes, read), READ_AHEAD_BYTES)
 
-    def _read(self, uri: str, etag: str | None, **span: str) -> tuple[Any, bytes]:
+    def _read(self, uri: str, etag: str | None, **span: str) -> tuple[Mapping[str, Any], bytes]:
         request = {"Bucket": self._bucket, "Key": split_uri(uri)[1], "IfMatch": f'"{etag}"', **self._payer, **span}
         try:
             answer, data = self._get(request)
@@ -176,22 +177,22 @@ class S3Source:
             raise ReadFailed(ErrorCode.CHANGED, f"replaced since it was listed: etag {found}")
         return answer, data
 
-    def _get(self, request: dict[str, Any]) -> tuple[Any, bytes]:
+    def _get(self, request: dict[str, Any]) -> tuple[Mapping[str, Any], bytes]:
         """Ask once; where the credentials have expired, look them up afresh and ask once more."""
-        reader = self._reader
+        gets = self._gets
         try:
-            return get_object(reader, **request)
+            return gets.get(**request)
         except S3Failure as error:
             if error_code(error) not in EXPIRED:
                 raise
-        return get_object(self._renewed(reader), **request)
+        return self._renewed(gets).get(**request)
 
-    def _renewed(self, expired: "S3Client") -> "S3Client":
-        """Return a client with the credentials of now; of many threads that meet the end of some, one makes it."""
+    def _renewed(self, expired: Gets) -> Gets:
+        """Return what asks with the credentials of now; of many threads that meet the end of some, one makes it."""
         with self._renewing:
-            if self._reader is expired:
-                self._reader = self._options.client(attempts=1, afresh=True)
-            return self._reader
+            if self._gets is expired:
+                self._gets = Gets(self._options.client(attempts=1, afresh=True))
+            return self._gets
 
     def _at_fault(self, uri: str, error: Exception) -> ReadFailed | SourceError:
         code = error_code(error)

@@ -4,6 +4,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
 """
 
 import contextlib
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -21,7 +22,6 @@ from store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 MAX_CONNECTIONS = 64
 READ_TIMEOUT_S = 60
@@ -81,15 +81,23 @@ def _time_of(text: Any) -> datetime:  # noqa: ANN401  # what a service says
     return parse_timestamp(text)
 
 
-def get_object(client: "S3Client", **request: Any) -> tuple["GetObjectOutputTypeDef", bytes]:
-    """Return S3's answer and the whole body.
+def get_object(client: "S3Client", **request: Any) -> tuple[Mapping[str, Any], bytes]:
+    """Return S3's answer and the whole body; raise what boto3 raises, one of S3Failure."""
+    found = whole(lambda: client.get_object(**request))
+    if found is None:
+        raise AssertionError  # boto3 answers or raises
+    return found
 
-    A body that breaks off is asked for again, which boto3 does for requests only. Raise what boto3 raises, one of
-    S3Failure.
+
+def whole(ask: Callable[[], Mapping[str, Any] | None]) -> tuple[Mapping[str, Any], bytes] | None:
+    """Return an answer and all of its body, or None where there is none.
+
+    A body that breaks off is asked for again, which boto3 does for requests only.
     """
     for attempt in range(1, _BODY_ATTEMPTS + 1):
         try:
-            answer = client.get_object(**request)
+            if (answer := ask()) is None:
+                return None
             with contextlib.closing(answer["Body"]) as body:
                 return answer, body.read()
         except BodyBrokeOff:
