@@ -74,9 +74,8 @@ class FrontDoor(Protocol):
 @click.option(
     "--memory",
     type=Size(),
-    default="4GB",
-    show_default=True,
-    help="For images in flight, beside the model: bytes read, and pixels of large pictures.",
+    help="For images in flight of all processes, beside the models: bytes read, and pixels of large pictures.  "
+    "[default: 4GB for each process]",
 )
 @click.option(
     "--patience",
@@ -121,7 +120,7 @@ def embed(
     decode: str,
     decoders: int | None,
     decode_timeout: float,
-    memory: int,
+    memory: int | None,
     patience: float,
     no_thumbnails: bool,
     retry_failed: bool,
@@ -238,6 +237,6 @@ def _show(summary: Summary, store: str) -> None:
 
 def _advise(summary: Summary, request: EmbedRequest) -> None:
     """Say what helps where one process cannot ask S3 as fast as the device embeds."""
-    alone = request.processes in {None, 1} and request.options.shard == WHOLE
+    alone = summary.processes == 1 and request.options.shard == WHOLE
     if summary.limited_by == "read" and alone and summary.source.startswith("s3://"):
         click.echo("Reading limits, so the device waits: several processes read more, also on one GPU: --processes 4.")

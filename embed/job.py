@@ -93,12 +93,12 @@ class _Flow:
     def __init__(self, job: Job, run_id: str) -> None:
         self._job, self._run_id, self._tally = job, run_id, job.tally
         options, readers = job.options, job.source.readers
-        for_bytes = options.memory_bytes // BYTES_SHARE
+        for_bytes = options.room_bytes // BYTES_SHARE
         self._budget = Budget(max(4 * options.batch_size, 2 * readers), for_bytes)
         self._ready: queue.SimpleQueue[Prepared | BaseException | None] = queue.SimpleQueue()
         self._over = job.over
         self._reads = Reads(job.source, options.patience_s, self._over)
-        self._memory = Memory(options.memory_bytes - for_bytes)
+        self._memory = Memory(options.room_bytes - for_bytes)
         self._decoding = decoding_of(job.towers, options, self._memory)
         self._ways = ways_of(job.towers, options, self._memory)
         self._waiting: Waiting | None = None
