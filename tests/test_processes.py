@@ -306,12 +306,15 @@ def test_processes_share_memory(tmp_path: Path) -> None:
         ("s3://bucket/in/", "read", {"options": JobOptions(shard=Shard(1, 2))}, False),
         ("s3://bucket/in/", "encode", {}, False),
         ("file:///in/", "read", {}, False),
+        ("file:///in/", "python", {"processes": 2}, True),
+        ("s3://bucket/in/", "python", {"processes": 2}, True),
+        ("file:///in/", "python", {"options": JobOptions(shard=Shard(1, 2))}, False),
     ],
 )
-def test_summary_says_what_helps_where_reading_limits(
+def test_summary_says_what_helps_where_a_process_limits(
     capsys: pytest.CaptureFixture[str], source: str, limit: str, words: dict[str, Any], *, advised: bool
 ) -> None:
-    """Where one process cannot ask S3 fast enough the summary names the option for more, and nowhere else."""
+    """Where a process asks S3, or handles images, too slowly the summary names the option for more; nowhere else."""
     count = words.get("processes", 1)
     summary = Summary("run", "encoder", source, 9, 0, 9, 0, {}, 1, 1.0, {}, {}, limit, stopped=False, processes=count)
     _advise(summary, EmbedRequest(source, "store", "RN50", **words))
