@@ -12,7 +12,7 @@ import click
 from embed.estimate.record import Estimate
 from embed.notes import as_json, notes_to
 from embed.options import selection_of, shard_of, show_estimate, source_options
-from embed.progress import Display, duration
+from embed.progress import PYTHON, Display, duration
 from embed.request import EmbedRequest, JobOptions, OnStart, Started, Summary
 from embed.size import Size
 from store.s3 import S3Options
@@ -75,9 +75,8 @@ class FrontDoor(Protocol):
 @click.option(
     "--memory",
     type=Size(),
-    default="4GB",
-    show_default=True,
-    help="For images in flight, beside the model: bytes read, and pixels of large pictures.",
+    help="For images in flight of all processes, beside the models: bytes read, and pixels of large pictures.  "
+    "[default: 4GB for each process]",
 )
 @click.option(
     "--patience",
@@ -122,7 +121,7 @@ def embed(
     decode: str,
     decoders: int | None,
     decode_timeout: float,
-    memory: int,
+    memory: int | None,
     patience: float,
     no_thumbnails: bool,
     retry_failed: bool,
@@ -240,7 +239,10 @@ def _show(summary: Summary, store: str) -> None:
 
 
 def _advise(summary: Summary, request: EmbedRequest) -> None:
-    """Say what helps where one process cannot ask S3 as fast as the device embeds."""
-    alone = request.processes in {None, 1} and request.options.shard == WHOLE
+    """Say what helps where the processes cannot handle images, or ask S3, as fast as the device embeds."""
+    alone = summary.processes == 1 and request.options.shard == WHOLE
     if summary.limited_by == "read" and alone and summary.source.startswith("s3://"):
         click.echo("Reading limits, so the device waits: several processes read more, also on one GPU: --processes 4.")
+    if summary.limited_by == PYTHON and request.options.shard == WHOLE:
+        more = f"--processes {2 * summary.processes}"
+        click.echo(f"The job's own Python limits, so the device waits: more processes help while cores last: {more}.")

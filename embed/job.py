@@ -24,12 +24,12 @@ from embed.encoders import Towers
 from embed.on_device.waiting import STAGE, Waiting
 from embed.patience import Reads, patiently
 from embed.prepare import Budget, Prepared, Preparer
-from embed.progress import Tally
+from embed.progress import PYTHON, Tally
 from embed.readers import Readers
 from embed.request import JobOptions, Summary
 from embed.silence import native_output_silenced
 from embed.sources import Source
-from embed.ways import decoding_of, ways_of
+from embed.ways import decoding_of, only_hands_on, ways_of
 from embed.writer import PartWriter
 from store.again import Answer
 from store.errors import SourceError
@@ -94,12 +94,12 @@ class _Flow:
     def __init__(self, job: Job, run_id: str) -> None:
         self._job, self._run_id, self._tally = job, run_id, job.tally
         options, readers = job.options, job.source.readers
-        for_bytes = options.memory_bytes // BYTES_SHARE
+        for_bytes = options.room_bytes // BYTES_SHARE
         self._budget = Budget(max(4 * options.batch_size, 2 * readers), for_bytes)
         self._ready: queue.SimpleQueue[Prepared | BaseException | None] = queue.SimpleQueue()
         self._over = job.over
         self._reads = Reads(job.source, options.patience_s, self._over)
-        self._memory = Memory(options.memory_bytes - for_bytes)
+        self._memory = Memory(options.room_bytes - for_bytes)
         self._decoding = decoding_of(job.towers, options, self._memory)
         self._ways = ways_of(job.towers, options, self._memory)
         self._waiting: Waiting | None = None
@@ -107,7 +107,11 @@ class _Flow:
         self._backlog = Backlog()
         job.tally.trouble = lambda: self._reads.service.trouble
         places = {"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1}
-        job.tally.work_begins(places | ({STAGE: 1} if self._ways else {}))
+        if self._ways:
+            places[STAGE] = 1
+        if only_hands_on(job.towers.device, self._decoding):
+            places[PYTHON] = 1
+        job.tally.work_begins(places)
         self._readers = Readers(readers, self._work)
 
     def run(self) -> None:
@@ -192,6 +196,7 @@ class _Flow:
         while feeding or taken < self._tally.wanted:
             if (now := time.monotonic()) >= next_tick:
                 next_tick = now + TICK_S
+                self._tally.note_python()
                 self._job.on_tick()
                 writer.flush_if_due()
             if self._job.stop.is_set():
@@ -213,6 +218,7 @@ class _Flow:
             else:
                 settle(item)
         self._finish(batches)
+        self._tally.note_python()
 
     def _finish(self, batches: Batches) -> None:
         """Bring what waits to its end, though it fills no batch."""

@@ -42,7 +42,8 @@ _OPTIONS = (
         "--processes",
         type=click.IntRange(1),
         metavar="N",
-        help="Processes on this machine, in turn on its GPUs; by default one for each that is visible.",
+        help="Processes on this machine, in turn on its GPUs.  [default: for each GPU one per 4 of its cores and per "
+        "6 GB of its memory, 1 to 4; 1 without a GPU]",
     ),
     click.option(
         "--engine",

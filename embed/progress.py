@@ -22,6 +22,12 @@ _MINUTE, _HOUR = 60, 3600
 BUSY = 0.5
 """A stage whose places are busy for less of the time limits nothing."""
 
+PYTHON = "python"
+"""What stands among the stages for the job's own process: with one place, since Python runs on one core at a time."""
+
+PYTHON_LIMITS = 0.9
+"""A process that computes for so much of the time has no more to give; its stages then look busy while they wait."""
+
 
 @dataclass
 class Tally:
@@ -40,6 +46,7 @@ class Tally:
     started: float = field(default_factory=time.monotonic)
     on_device: OnDevice | None = None  # of JPEGs that the device decodes
     working_since: float | None = None  # when the flow began, after loading and the prompts
+    _python_began: float = 0.0
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
@@ -68,7 +75,12 @@ class Tally:
 
     def work_begins(self, places: dict[str, int]) -> None:
         """Note that images are read from now on, and how many can work at each stage at once."""
-        self.places, self.working_since = places, time.monotonic()
+        self.places, self.working_since, self._python_began = places, time.monotonic(), time.process_time()
+
+    def note_python(self) -> None:
+        """Note what this process has computed since the work began, where that is one of the places."""
+        if PYTHON in self.places:
+            self.stage_seconds[PYTHON] = time.process_time() - self._python_began
 
     def add_bytes(self, count: int) -> None:
         """Count bytes read."""
@@ -90,10 +102,12 @@ class Tally:
 
     @property
     def limit(self) -> str:
-        """The stage that limits the rate: the busiest one; empty before there is one."""
+        """The stage that limits the rate: the busiest one, or Python for all of them; empty before there is one."""
         if trouble := self.trouble():
             return f"the service ({trouble})"
         shares = self.busy
+        if shares.pop(PYTHON, 0.0) >= PYTHON_LIMITS:
+            return PYTHON
         busiest = max(shares, key=lambda name: shares[name], default="")
         if busiest and shares[busiest] >= BUSY:
             return busiest

@@ -11,6 +11,9 @@ from store.encoder import Encoder
 from store.s3 import S3Options
 from store.shards import WHOLE, Shard
 
+MEMORY_BYTES = 4 * 10**9
+"""For images in flight of one process: a picture of 150 megapixels is let in."""
+
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -26,11 +29,16 @@ class JobOptions:
     part_age_s: float = 60.0
     thumbnails: bool = True
     retry_failed: bool = False
-    memory_bytes: int = 4 << 30  # for images in flight: a quarter for bytes read, the rest for pixels of large pictures
+    memory_bytes: int | None = None  # for images in flight, of all processes; None: MEMORY_BYTES for each
     decoders: int | None = None  # processes that decode; None: as many as cores, 0: threads of the job instead
     decode_timeout_s: float = 120.0  # for one image
     shard: Shard = WHOLE  # of the images, by their ids
     patience_s: float = 600.0  # how long an outage of source or store is waited for
+
+    @property
+    def room_bytes(self) -> int:
+        """For images in flight of this process: a quarter for bytes read, the rest for pixels of large pictures."""
+        return MEMORY_BYTES if self.memory_bytes is None else self.memory_bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class EmbedRequest:
     uri_column: str | None = None  # of a list, where its name does not say that it is one
     inventory: str | None = None  # the manifest.json of an S3 Inventory that lists the source
     engine: str = "local"  # or ray: Ray Data, on the cluster of RAY_ADDRESS or on this machine
-    processes: int | None = None  # on this machine; None: one for each visible GPU
+    processes: int | None = None  # on this machine; None: by GPUs and cores, see `embed/processes/count.py`
     options: JobOptions = field(default_factory=JobOptions)
     s3: S3Options = field(default_factory=S3Options)
 
@@ -93,6 +101,7 @@ class Summary:
     limited_by: str  # the stage that was busiest; empty where none was busy
     stopped: bool  # asked to stop before the end
     on_device: OnDevice | None = None  # of JPEGs that the device has decoded
+    processes: int = 1  # that have shared the work on this machine
 
     @classmethod
     def of(cls, tally: Tally, *, run_id: str, encoder_id: str, source: str, stopped: bool) -> "Summary":

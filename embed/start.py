@@ -6,13 +6,14 @@ from pathlib import Path
 
 from embed.decode import DECODE_MODES, GPU_MODES
 from embed.encoders import EncoderSpec, Towers, load_towers, parse_encoder
-from embed.encoders.device import choose_device, visible_gpus
+from embed.encoders.device import choose_device, visible_gpu_bytes
 from embed.encoders.torchvision_shim import import_decode_jpeg, wait_passively
 from embed.estimate.estimate import estimate
 from embed.estimate.record import Estimate
 from embed.job import Job
 from embed.metrics import metrics_file
 from embed.patience import patiently
+from embed.processes.count import processes_for
 from embed.processes.supervisor import run_all
 from embed.progress import Tally
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
@@ -22,6 +23,7 @@ from embed.sources.lists import SUFFIXES
 from embed.sources.selection import base
 from embed.stopping import stopped_by_signals
 from store.again import Again, at_once
+from store.cores import cores
 from store.encoder import Encoder
 from store.errors import UsageError, WrongEncoder
 from store.layout import Store, locate
@@ -115,10 +117,10 @@ def _require_permissions(request: EmbedRequest, source: Source, location: Locati
 
 
 def _processes(request: EmbedRequest) -> int:
-    """Return how many processes share the work: one for each GPU, unless the user says otherwise."""
+    """Return how many processes share the work: as many as the GPUs and the cores allow, unless the user says it."""
     if request.processes is not None or request.options.shard != WHOLE or request.device not in {"auto", "cuda"}:
         return request.processes or 1
-    return max(1, len(visible_gpus()))
+    return processes_for(cores(), visible_gpu_bytes(), request.options.memory_bytes)
 
 
 def _decode_mode(request: EmbedRequest) -> str:

@@ -29,6 +29,11 @@ def ways_of(towers: Towers, options: JobOptions, memory: Memory) -> Ways | None:
     return Ways(DeviceDecoder(image.device, settings.geometry), in_full, image)
 
 
+def only_hands_on(device: str, decoding: Decoding) -> bool:
+    """Whether this process neither decodes nor holds the model, so that what it computes is the handling of images."""
+    return not device.startswith("cpu") and isinstance(decoding, Processes)
+
+
 def settings_of(towers: Towers, options: JobOptions) -> Settings:
     """Return what decoders are told, wherever they run."""
     image = towers.image

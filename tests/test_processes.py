@@ -17,10 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embed import start as start_module
 from embed.cli import _advise, _show
+from embed.encoders.device import visible_gpu_bytes
+from embed.encoders.torchvision_shim import import_torch
 from embed.processes import supervisor
+from embed.processes.count import processes_for
 from embed.processes.family import Child, Family, raised
-from embed.request import EmbedRequest, JobOptions, Started, Summary, start_silently
+from embed.request import MEMORY_BYTES, EmbedRequest, JobOptions, Started, Summary, start_silently
 from embed.sources.folder import FolderSource
 from store.errors import ClipsieveError, SourceError, UsageError
 from store.shards import Shard
@@ -215,6 +219,85 @@ def test_processes_share_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert supervisor._share(request, Shard(1, 99)).options.decoders == 1
 
 
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "memory_bytes", "count"),
+    [
+        (16, [], None, 1),
+        (16, [143 * GB], None, 4),
+        (8, [25 * GB], None, 2),
+        (3, [25 * GB], None, 1),
+        (64, [25 * GB], None, 4),
+        (64, [16 * GB], None, 2),
+        (64, [4 * GB], None, 1),
+        (64, [80 * GB] * 8, None, 16),
+        (16, [80 * GB] * 8, None, 8),
+        (64, [80 * GB, 8 * GB], None, 2),
+        (64, [80 * GB, None], None, 2),
+        (16, [143 * GB], 2 * GB, 2),
+        (16, [143 * GB], GB // 2, 1),
+        (64, [80 * GB] * 2, 6 * GB, 6),
+    ],
+)
+def test_processes_by_themselves(cores: int, gpus: list[int | None], memory_bytes: int | None, count: int) -> None:
+    """Each GPU has one process per 4 of its cores, up to four, as far as its memory and the job's allow; at least one.
+
+    Where the memory of one cannot be told each has one, and where there is no GPU there is one.
+    """
+    assert processes_for(cores, gpus, memory_bytes) == count
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ({}, 4),
+        ({"device": "cuda"}, 4),
+        ({"device": "cuda:0"}, 1),
+        ({"device": "cpu"}, 1),
+        ({"processes": 1}, 1),
+        ({"processes": 7}, 7),
+        ({"options": JobOptions(shard=Shard(1, 2))}, 1),
+        ({"options": JobOptions(memory_bytes=3 * GB)}, 3),
+    ],
+)
+def test_processes_of_a_request(monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], count: int) -> None:
+    """Several processes share a GPU by themselves where nothing was said of device, shares or processes."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(start_module, "visible_gpu_bytes", lambda: [143 * GB])
+    assert start_module._processes(EmbedRequest("in", "store", "RN50", **words)) == count
+
+
+def test_memory_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that does not tell its memory is counted, with no number."""
+
+    def properties(number: int) -> SimpleNamespace:
+        if number:
+            raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable")
+        return SimpleNamespace(total_memory=25 * GB)
+
+    torch = import_torch()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    assert visible_gpu_bytes() == [25 * GB, None]
+
+
+def test_processes_share_memory(tmp_path: Path) -> None:
+    """What --memory says is divided, so that all processes together stay under it; else each has room of its own.
+
+    A share that no photo fits into is refused before anything starts.
+    """
+    request = EmbedRequest(str(tmp_path), str(tmp_path / "store"), "RN50", options=JobOptions(memory_bytes=8 * GB))
+    shares = [supervisor._share(request, Shard(number, 4)).options.room_bytes for number in (1, 2, 3, 4)]
+    assert shares == [2 * GB] * 4
+    left_open = replace(request, options=JobOptions())
+    assert supervisor._share(left_open, Shard(1, 4)).options.room_bytes == MEMORY_BYTES
+    little = replace(request, options=JobOptions(memory_bytes=100_000_000))
+    with pytest.raises(UsageError, match="leaves each of 4 processes 25 MB"):
+        supervisor.run_all(little, 4)
+
+
 @pytest.mark.parametrize(
     ("source", "limit", "words", "advised"),
     [
@@ -223,13 +306,17 @@ def test_processes_share_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         ("s3://bucket/in/", "read", {"options": JobOptions(shard=Shard(1, 2))}, False),
         ("s3://bucket/in/", "encode", {}, False),
         ("file:///in/", "read", {}, False),
+        ("file:///in/", "python", {"processes": 2}, True),
+        ("s3://bucket/in/", "python", {"processes": 2}, True),
+        ("file:///in/", "python", {"options": JobOptions(shard=Shard(1, 2))}, False),
     ],
 )
-def test_summary_says_what_helps_where_reading_limits(
+def test_summary_says_what_helps_where_a_process_limits(
     capsys: pytest.CaptureFixture[str], source: str, limit: str, words: dict[str, Any], *, advised: bool
 ) -> None:
-    """Where one process cannot ask S3 fast enough the summary names the option for more, and nowhere else."""
-    summary = Summary("run", "encoder", source, 9, 0, 9, 0, {}, 1, 1.0, {}, {}, limit, stopped=False)
+    """Where a process asks S3, or handles images, too slowly the summary names the option for more; nowhere else."""
+    count = words.get("processes", 1)
+    summary = Summary("run", "encoder", source, 9, 0, 9, 0, {}, 1, 1.0, {}, {}, limit, stopped=False, processes=count)
     _advise(summary, EmbedRequest(source, "store", "RN50", **words))
     assert ("--processes 4" in capsys.readouterr().out) is advised
 

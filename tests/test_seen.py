@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +13,18 @@ import clipsieve
 from embed import job as job_module
 from embed import patience as patience_module
 from embed import progress as progress_module
+from embed.decoders import Memory, Processes, Settings, Threads
+from embed.geometry import Geometry
 from embed.metrics import exposition
 from embed.patience import ATTEMPTS, FAILURES_IN_A_ROW, Reads
 from embed.progress import Tally
 from embed.request import EmbedRequest
 from embed.sources import Fetched
 from embed.sources.read import ReadFailed, Unavailable
+from embed.ways import only_hands_on
 from store.errors import SourceError
 from store.records import SourceObject
-from tests.embedding import embed_command
+from tests.embedding import embed, embed_command
 from tests.pictures import picture_bytes
 from tests.stores import listed
 
@@ -138,6 +142,41 @@ def test_the_stage_that_limits() -> None:
     assert " · limited by decode · " in tally.line()
     tally.trouble = lambda: "SlowDown for 3 s, waiting"
     assert tally.limit == "the service (SlowDown for 3 s, waiting)"
+
+
+def test_python_limits_all_stages() -> None:
+    """A process that computes nearly all of the time is named, however busy its stages look while they wait for it."""
+    tally = Tally()
+    tally.work_begins({"decode": 4, "python": 1})
+    tally.working_since = time.monotonic() - 100
+    tally.stage_seconds["decode"] = 400.0
+    tally.stage_seconds["python"] = 80.0
+    assert tally.limit == "decode"
+    tally.stage_seconds["python"] = 95.0
+    assert tally.limit == "python"
+    tally.stage_seconds["decode"] = 0.0
+    tally.stage_seconds["python"] = 80.0
+    assert tally.limit == "list"
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "watched"), [("cuda:0", Processes, True), ("cpu", Processes, False), ("cuda:0", Threads, False)]
+)
+def test_python_is_watched_where_it_only_hands_on(
+    device: str, kind: type[Processes | Threads], *, watched: bool
+) -> None:
+    """A process that also decodes, or holds the model on its CPU, is busy with what no other process would spare it."""
+    assert only_hands_on(device, kind(1, Settings(Geometry(8, 8)), Memory(1))) is watched
+
+
+def test_python_of_a_job(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is watched, a job says what its own process has computed since its work began."""
+    monkeypatch.setattr(job_module, "only_hands_on", lambda *_: True)
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "a.jpg").write_bytes(picture_bytes(1))
+    summary = embed(tmp_path / "album", tmp_path / "store", tiny_encoder)
+    assert 0 < summary.stage_seconds["python"] <= time.process_time()
+    assert 0 < summary.stage_busy["python"] <= 1
 
 
 # Patience

@@ -43,6 +43,18 @@ def visible_gpus() -> list[str]:
     return named[:count] if named != [""] else [str(number) for number in range(count)]
 
 
+def visible_gpu_bytes() -> list[int | None]:
+    """Return the memory of each GPU that this process sees; None where CUDA does not tell it."""
+    cuda = import_torch().cuda
+    found: list[int | None] = []
+    for number in range(cuda.device_count()):
+        try:
+            found.append(int(cuda.get_device_properties(number).total_memory))
+        except (RuntimeError, AssertionError):  # in a mode that lets nobody else in, or a driver that does not fit
+            found.append(None)
+    return found
+
+
 def choose_precision(wanted: str, device: "Device") -> str:
     """Return `fp32`, `bf16` or `fp16`; `auto` is the fastest one that loses nothing worth having on this device.
 

@@ -52,7 +52,7 @@ class Prepare:
         source = open_source(request.source, request.s3, *words, again=lambda do: patiently(do, patience_s, over))
         self._tally = Tally()
         self._reads = Reads(source, patience_s, over)
-        self._decoding = Processes(1, work.settings, Memory(request.options.memory_bytes))
+        self._decoding = Processes(1, work.settings, Memory(request.options.room_bytes))
         self._prepare = Preparer(self._reads, self._decoding, self._tally)
         self._pool = ThreadPoolExecutor(source.readers, thread_name_prefix="reader")
 

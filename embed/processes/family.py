@@ -4,7 +4,7 @@ import queue
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embed.notes import note
@@ -116,13 +116,14 @@ class Family:
         self._add_up()
         ended = [child.summary for child in self._children if child.summary is not None]
         first = ended[0] if ended else {}
-        return Summary.of(
+        summary = Summary.of(
             self._tally,
             run_id=first.get("run_id", ""),
             encoder_id=first.get("encoder_id", ""),
             source=first.get("source", self._source),
             stopped=stopped or any(one["stopped"] for one in ended),
         )
+        return replace(summary, processes=len(self._children))
 
     def _add_up(self) -> None:
         """Let the tally be the sum of what the children said last."""

@@ -15,8 +15,10 @@ from pathlib import Path
 from embed.metrics import metrics_file
 from embed.processes.family import Child, Family, Words
 from embed.request import EmbedRequest, OnStart, Started, Summary, start_silently
+from embed.size import LEAST_BYTES
 from embed.stopping import stopped_by_signals
 from store.cores import cores
+from store.errors import UsageError
 from store.shards import Shard
 
 
@@ -56,6 +58,7 @@ def _children(
     request: EmbedRequest, count: int, prompts: Sequence[str], said: "queue.SimpleQueue[Words]"
 ) -> Iterator[list[Child]]:
     """Start the processes; none outlives the block."""
+    shares = [_share(request, Shard(number, count)) for number in range(1, count + 1)]
     devices = _devices(request.device, count)
     children: list[Child] = []
     threads: list[threading.Thread] = []
@@ -68,8 +71,7 @@ def _children(
                 env={**os.environ, **_environment(_cores(count)), **devices[number - 1]},
             )
             children.append(Child(process, number))
-            asked = _share(request, Shard(number, count))
-            words = pickle.dumps((asked, list(prompts) if number == 1 else []))  # one caches them for all
+            words = pickle.dumps((shares[number - 1], list(prompts) if number == 1 else []))  # one caches them for all
             threads.append(threading.Thread(target=_talk, args=(process, words, number - 1, said), daemon=True))
             threads[-1].start()
         yield children
@@ -87,10 +89,24 @@ def _children(
 
 
 def _share(request: EmbedRequest, shard: Shard) -> EmbedRequest:
-    """Return what one child is asked: its images, and decoders for no more than its cores."""
+    """Return what one child is asked: its images, decoders for no more than its cores, its part of the memory."""
     decoders = _cores(shard.count) if request.options.decoders is None else request.options.decoders
-    options = replace(request.options, shard=shard, decoders=decoders)
+    memory = _memory(request.options.memory_bytes, shard.count)
+    options = replace(request.options, shard=shard, decoders=decoders, memory_bytes=memory)
     return replace(request, processes=1, metrics=None, options=options)
+
+
+def _memory(whole: int | None, count: int) -> int | None:
+    """Return a child's part of what all may have for images in flight; None where that was left open."""
+    if whole is None:
+        return None
+    if (each := whole // count) < LEAST_BYTES:
+        raise UsageError(
+            f"--memory leaves each of {count} processes {each / 1e6:,.0f} MB for images in flight.",
+            f"With less than {LEAST_BYTES / 1e6:,.0f} MB hardly a photo could be decoded.",
+            "Give more --memory, or fewer --processes.",
+        )
+    return each
 
 
 def _talk(process: subprocess.Popen[bytes], words: bytes, place: int, said: "queue.SimpleQueue[Words]") -> None:
