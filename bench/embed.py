@@ -2,7 +2,9 @@
 
     python -m bench.embed [--photos FOLDER] [--encoder MODEL/PRETRAINED] [--limit N] [--decoders 0]
     python -m bench.embed --latency 50        the job against the loop that users write, a far server, a small model
-    python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45
+    python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45;
+                                              with --rounds 0 the peer alone
+    python -m bench.embed --start             one photo as a whole process, beside importing torch and open_clip alone
     python -m bench.embed --growth 200000     memory over a long run: small images, a tiny encoder
     python -m bench.embed --feed [5000]       what an image costs the job's own process: how fast that can feed a device
     python -m bench.embed --bombs 50          memory with files among the images whose pixels take gigabytes
@@ -30,7 +32,7 @@ from pathlib import Path
 import numpy as np
 
 import clipsieve
-from bench import embed_bombs, embed_feed, embed_growth, embed_peers
+from bench import embed_bombs, embed_feed, embed_growth, embed_peers, embed_start
 from bench.machine import describe, peak_memory_mb
 from embed.decoders import Decoding, Memory, Processes, Settings, Threads
 from embed.demo.scenes import write_scenes
@@ -61,6 +63,7 @@ def main() -> None:
     words.add_argument("--device", default="auto")
     words.add_argument("--latency", type=float, metavar="MILLISECONDS")
     words.add_argument("--clip-retrieval", metavar="PYTHON")
+    words.add_argument("--start", action="store_true")
     words.add_argument("--growth", type=int, metavar="IMAGES")
     words.add_argument("--feed", type=int, metavar="IMAGES", nargs="?", const=5000)
     words.add_argument("--bombs", type=int, metavar="FILES")
@@ -77,19 +80,28 @@ def main() -> None:
         if given.bombs:
             embed_bombs.run(given.bombs, folder)
             return
+        if given.start:
+            embed_start.run(_photos(given.photos or _drawn(folder / "drawn", 1), 1)[0], folder)
+            return
         photos = _photos(given.photos or _drawn(folder / "drawn"), given.limit)
-        with _bucket_of(photos, given.latency):
-            if given.latency:
+        if given.latency:
+            with _bucket_of(photos, given.latency):
                 embed_peers.plain_loop(BUCKET, SOURCE, folder, given.rounds)
-                return
-            towers = load_towers(
-                parse_encoder(given.encoder or "ViT-B-32", random_weights=given.encoder is None), device=given.device
-            )
-            print(f"encoder                 {towers.encoder.encoder_id} on {towers.device}, {towers.encoder.precision}")
-            options = JobOptions(decoders=given.decoders)
-            _rounds(
-                given.rounds, photos, towers, lambda store: _job(store, given.encoder, given.device, options), folder
-            )
+            return
+        towers = load_towers(
+            parse_encoder(given.encoder or "ViT-B-32", random_weights=given.encoder is None), device=given.device
+        )
+        print(f"encoder                 {towers.encoder.encoder_id} on {towers.device}, {towers.encoder.precision}")
+        options = JobOptions(decoders=given.decoders)
+        if given.rounds:
+            with _bucket_of(photos, None):
+                _rounds(
+                    given.rounds,
+                    photos,
+                    towers,
+                    lambda store: _job(store, given.encoder, given.device, options),
+                    folder,
+                )
         if given.clip_retrieval:
             embed_peers.clip_retrieval(given.clip_retrieval, photos, towers, folder)
     print(f"peak memory             {peak_memory_mb():8,.0f} MB, baselines included, decoders not")

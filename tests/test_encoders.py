@@ -133,6 +133,25 @@ def test_text_vectors_are_open_clips_own(tiny: EncoderSpec, towers: Towers) -> N
     np.testing.assert_allclose(ours, plain, atol=1e-6)
 
 
+@pytest.mark.parametrize("text_config", [{}, {"no_causal_mask": True}, {"pool_type": "last"}], ids=str)
+def test_padding_is_left_out_where_no_token_sees_it(tmp_path: Path, text_config: dict[str, Any]) -> None:
+    """A text's vector is open_clip's own whatever stands beside it; a tower that looks ahead has the whole context."""
+    open_clip, torch = shim.import_open_clip(), shim.import_torch()
+    config = {**MODEL_CONFIG, "text_cfg": {**MODEL_CONFIG["text_cfg"], **text_config}}  # type: ignore[dict-item]
+    words = f"local-dir:{write_tiny_encoder(tmp_path / 'tiny', config=config)}"
+    texts = ["a dog", "", "a face with dark sunglasses that cover the eyes"]
+    with shim.quiet():
+        model = open_clip.create_model(words).eval()
+    with torch.inference_mode():
+        plain = model.encode_text(open_clip.get_tokenizer(words)(texts), normalize=True).numpy()
+    tower = load_towers(parse_encoder(words), device="cpu", precision="fp32").text
+    lengths: list[int] = []
+    tower._model.transformer.register_forward_pre_hook(lambda _module, given: lengths.append(given[0].shape[1]))
+    np.testing.assert_allclose(tower.encode(texts), plain, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate([tower.encode([text]) for text in texts]), plain, atol=1e-6)
+    assert lengths == ([11, 4, 2, 11] if not text_config else [32] * 4)
+
+
 def test_rows_have_length_one(towers: Towers) -> None:
     """Image rows are float16 and text rows float32, each with L2 norm 1 within its precision; no input, no rows."""
     images = towers.image.encode(np.stack([towers.image.prepare(picture) for picture in pictures()]))

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 EMBEDDING_DIM = 64
 IMAGE_SIZE_PX = 64
@@ -14,13 +16,13 @@ MODEL_CONFIG = {
 }
 
 
-def write_tiny_encoder(folder: Path, *, seed: int = 7) -> Path:
+def write_tiny_encoder(folder: Path, *, seed: int = 7, config: Mapping[str, Any] = MODEL_CONFIG) -> Path:
     """Write a folder for `local-dir:` (config and safetensors, 7 MB) with weights drawn from `seed`; return it."""
     from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
 
     torch, open_clip = import_torch(), import_open_clip()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODEL_CONFIG, "preprocess_cfg": {}}))
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)

@@ -1,11 +1,13 @@
 """A checkpoint on this machine becomes an open_clip model in float32 on the CPU."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
+from embed.encoders.filling import parameters_left_empty, tensors_taken_over
 from embed.encoders.spec import EncoderSpec
 from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
 from embed.encoders.weights import Weights, find_weights, unavailable
@@ -36,7 +38,8 @@ def load_model(spec: EncoderSpec) -> LoadedModel:
     """Build the model of `spec`; raise WeightsUnavailable where its weights are missing, corrupt or another model's."""
     weights = find_weights(spec)
     with quiet():
-        model = _build(spec, weights)
+        with parameters_left_empty() if _fills_all(weights.checkpoint) else nullcontext():
+            model = _build(spec, weights)
         if weights.checkpoint is not None:
             _fill(spec, model, weights.checkpoint)
         tokenizer = import_open_clip().get_tokenizer(weights.tokenizer)
@@ -62,11 +65,18 @@ def _build(spec: EncoderSpec, weights: Weights) -> Model:
             raise unavailable(spec, f"open_clip cannot build the model ({_first_words(error)})") from error
 
 
+def _fills_all(checkpoint: Path | None) -> bool:
+    """Whether a checkpoint is loaded as a state dict, strictly; what open_clip does with numpy's files is not."""
+    return checkpoint is not None and checkpoint.suffix not in {".npz", ".npy"}
+
+
 def _fill(spec: EncoderSpec, model: Model, checkpoint: Path) -> None:
     from safetensors import SafetensorError  # noqa: PLC0415 - comes with open_clip, which is optional
 
+    is_mapped = checkpoint.suffix == ".safetensors"  # the file's pages, which change with it, and lie anyhow
     try:
-        import_open_clip().load_checkpoint(model, str(checkpoint), strict=True, weights_only=True)
+        with nullcontext() if is_mapped else tensors_taken_over(model):
+            import_open_clip().load_checkpoint(model, str(checkpoint), strict=True, weights_only=True)
     except (*_BAD_CHECKPOINT, SafetensorError) as error:
         raise _unfit(spec, checkpoint, error) from error
 

@@ -13,6 +13,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from embed.encoders.late import loaded_late
 from store.errors import MissingExtra
 
 _LOCK = threading.RLock()
@@ -44,7 +45,7 @@ def wait_passively() -> None:
 def import_open_clip() -> ModuleType:
     """Return open_clip with a torchvision that loads; raise MissingExtra where one of them is not installed."""
     torch = import_torch()
-    with _LOCK, quiet():
+    with _LOCK, quiet(), loaded_late("timm", "transformers"):
         _import_torchvision(torch)
         return _import("open_clip")
 
@@ -113,7 +114,8 @@ def _import_torchvision(torch: ModuleType) -> None:
     has no implementation; open_clip never calls it.
     """
     try:
-        _import("torchvision")
+        with loaded_late("torch._dynamo"):
+            _import("torchvision")
     except RuntimeError as error:
         missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
         if missing is None or missing[1] not in _SIGNATURES or missing[1] in _DECLARED:
