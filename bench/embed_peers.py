@@ -13,15 +13,17 @@ import numpy as np
 from PIL import Image
 
 import clipsieve
-from bench.machine import apart, installed
+from bench.machine import apart, children, cpu_s, installed
 from embed.decoders.decoding import close_idle
 from embed.encoders import Towers
 from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
-from embed.request import Summary
+from embed.request import JobOptions, Summary
 from tests.tiny_encoder import write_tiny_encoder
 
 LOOP_IMAGES = 100
 """The loop takes as long for each: so many tell its rate."""
+
+_WITH = {True: "with thumbnails", False: "without thumbnails"}
 
 PEER_ROUNDS = 2
 """Each takes minutes."""
@@ -38,24 +40,33 @@ def busy(summary: Summary) -> str:
 
 
 def plain_loop(bucket: str, source: str, folder: Path, rounds: int) -> None:
-    """Print the rate of the plain loop, and of the job on the same objects with the same small model, in turn."""
+    """Print the rate of the plain loop, and of the job on the same objects with the same small model, in turn.
+
+    The job makes thumbnails, which the loop does not, so it runs once with them and once without.
+    """
     encoder = apart(write_tiny_encoder, folder / "tiny")
-    ratios = []
+    ratios: dict[bool, list[float]] = {True: [], False: []}
     for k in range(rounds):
         loop = apart(_loop_rate, bucket, encoder)
-        began = os.times()
-        summary = clipsieve.embed(
-            source, store=str(folder / f"store-{k}"), encoder=f"local-dir:{encoder}", device="cpu"
-        )
-        close_idle()  # which makes their time ours
-        worked = sum(now - then for now, then in zip(os.times()[:4], began[:4], strict=True))
-        ratios.append(rate(summary) / loop)
-        print(
-            f"round {k + 1:<4} plain loop {loop:6,.1f} images/s, job {rate(summary):8,.1f} = {ratios[-1]:.1f} times; "
-            f"{1000 * worked / summary.embedded:.1f} ms of CPU per image without the server's; busy: {busy(summary)}",
-            flush=True,
-        )
-    print(f"job over plain loop     {statistics.median(ratios):8.1f} times, the median of {rounds} rounds")
+        for thumbnails, taken in ratios.items():
+            began, others = os.times(), sum(map(cpu_s, children()))
+            store, options = folder / f"store-{k}-{thumbnails}", JobOptions(thumbnails=thumbnails)
+            summary = clipsieve.embed(
+                source, store=str(store), encoder=f"local-dir:{encoder}", device="cpu", options=options
+            )
+            close_idle()  # which makes their time ours
+            worked = sum(now - then for now, then in zip(os.times()[:4], began[:4], strict=True))
+            served = sum(map(cpu_s, children())) - others
+            taken.append(rate(summary) / loop)
+            print(
+                f"round {k + 1:<4} plain loop {loop:6,.1f} images/s, job {_WITH[thumbnails]} {rate(summary):8,.1f} = "
+                f"{taken[-1]:.1f} times; {1000 * worked / summary.embedded:.1f} ms of CPU per image, the server's and "
+                f"the wire's {1000 * served / summary.embedded:.1f}; busy: {busy(summary)}",
+                flush=True,
+            )
+    for thumbnails, taken in ratios.items():
+        times = statistics.median(taken)
+        print(f"job {_WITH[thumbnails]:19} over plain loop {times:8.1f} times, the median of {rounds} rounds")
 
 
 def _loop_rate(bucket: str, encoder: Path) -> float:
