@@ -32,9 +32,10 @@ types: .venv/.ready ## Check types, strictly
 bench: .venv/.ready ## Take the figures again that the documentation states
 	$(BIN)/python -m bench
 
-bench-embed: .venv/.ready ## Measure pass 1 against its floor, and against the loop that users write
+bench-embed: .venv/.ready ## Measure pass 1 against its floor and the loop that users write, and what its Python costs
 	$(BIN)/python -m bench.embed $(if $(PHOTOS),--photos $(PHOTOS))
 	$(BIN)/python -m bench.embed --latency 50 $(if $(PHOTOS),--photos $(PHOTOS))
+	$(BIN)/python -m bench.embed --feed --rounds 2
 
 bench-apply: .venv/.ready ## Measure copies per second, and the memory of a plan of a million images
 	$(BIN)/python -m bench.apply

@@ -197,7 +197,7 @@ def _walk(front: FrontDoor, folder: Path, s3: S3Options) -> Walked:
     """Go the road, from the bucket to a cleaned prefix in it."""
     store = str(folder / "store")
     with _step("embed", "each read from S3 once"):
-        summary = front.run_embed(EmbedRequest(f"{_uri(PREFIX)}/", store, "demo", s3=s3))
+        summary = front.run_embed(EmbedRequest(f"{_uri(PREFIX)}/", store, "demo", processes=1, s3=s3))
     opened = front.open(store, summary.encoder_id, s3)  # an older demo in this folder may have had another encoder
     with _step("score", ", ".join(THRESHOLDS)):
         opened.score()
