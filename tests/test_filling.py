@@ -35,7 +35,7 @@ def test_parameters_left_empty_are_not_drawn() -> None:
     before = torch.get_rng_state()
     with parameters_left_empty():
         parts = [nn.Linear(9, 9), nn.Embedding(9, 9), nn.MultiheadAttention(8, 2), nn.Conv2d(3, 4, 2)]
-        for draw in (nn.init.normal_, nn.init.trunc_normal_, nn.init.xavier_uniform_, nn.init.kaiming_normal_):
+        for draw in (nn.init.normal_, nn.init.xavier_uniform_, nn.init.kaiming_normal_, nn.init.ones_):
             draw(parts[0].weight)
         norm = nn.BatchNorm2d(5)
     assert torch.equal(torch.get_rng_state(), before)
