@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from embed.encoders import parse_encoder
+from embed.encoders import TextTower, parse_encoder
 from embed.encoders.filling import parameters_left_empty
 from embed.encoders.model import load_model
-from embed.encoders.torchvision_shim import import_open_clip, import_torch, quiet
+from embed.encoders.torchvision_shim import import_open_clip, import_torch, import_transformers, quiet
 from store.errors import WeightsUnavailable
 from tests.tiny_encoder import MODEL_CONFIG, write_tiny_encoder
 
@@ -35,7 +35,7 @@ def test_parameters_left_empty_are_not_drawn() -> None:
     before = torch.get_rng_state()
     with parameters_left_empty():
         parts = [nn.Linear(9, 9), nn.Embedding(9, 9), nn.MultiheadAttention(8, 2), nn.Conv2d(3, 4, 2)]
-        for draw in (nn.init.normal_, nn.init.trunc_normal_, nn.init.xavier_uniform_, nn.init.kaiming_normal_):
+        for draw in (nn.init.normal_, nn.init.xavier_uniform_, nn.init.kaiming_normal_, nn.init.ones_):
             draw(parts[0].weight)
         norm = nn.BatchNorm2d(5)
     assert torch.equal(torch.get_rng_state(), before)
@@ -74,6 +74,26 @@ def test_a_model_holds_what_its_file_holds(
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert "load_state_dict" not in vars(loaded)
+
+
+def test_a_text_tower_of_the_transformers_library_is_its_own(tmp_path: Path) -> None:
+    """A model whose texts go through BERT is what it is where transformers was loaded before: here it comes late."""
+    pytest.importorskip("transformers")
+    torch, open_clip = import_torch(), import_open_clip()
+    bert = import_transformers().BertConfig(
+        vocab_size=49408, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    bert.save_pretrained(tmp_path / "bert")
+    text = {"hf_model_name": str(tmp_path / "bert"), "hf_pooler_type": "cls_pooler", "hf_proj_type": "linear"}
+    config = {**MODEL_CONFIG, "custom_text": True, "text_cfg": {**text, "context_length": 16}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    with quiet():
+        plain = open_clip.create_model(f"local-dir:{tmp_path}", load_weights=False, pretrained_text=False).eval()
+    words = stored(tmp_path, plain.state_dict())
+    with torch.inference_mode():
+        expected = plain.encode_text(open_clip.get_tokenizer(words)(["a dog", "two cats"]), normalize=True)
+    found = TextTower(load_model(parse_encoder(words)), torch.device("cpu")).encode(["a dog", "two cats"])
+    torch.testing.assert_close(torch.from_numpy(found), expected)
 
 
 @pytest.mark.parametrize("spoiled", ["missing", "surplus", "shape", "kind"])

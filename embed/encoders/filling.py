@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 
 _DRAWS = frozenset({
     "add_", "clamp_", "constant_", "erfinv_", "fill_", "kaiming_normal_", "kaiming_uniform_", "mul_", "normal_",
-    "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zero_",
+    "uniform_", "xavier_normal_", "xavier_uniform_", "zero_",
 })  # fmt: skip
-"""How parameters get their first values: methods of a tensor, and torch.nn.init's functions by the same names."""
+"""How parameters get their first values: methods of a tensor, and torch.nn.init's functions by the same names.
+
+trunc_normal_ is none of them: it looks at what it has drawn, and draws again what lies outside of its bounds.
+"""
 
 
 @contextmanager
