@@ -26,26 +26,22 @@ from embed.patience import Reads, patiently
 from embed.prepare import Budget, Prepared, Preparer
 from embed.progress import PYTHON, Tally
 from embed.readers import Readers
+from embed.refusals import refuse_empty, refuse_forbidden
 from embed.request import JobOptions, Summary
 from embed.silence import native_output_silenced
 from embed.sources import Source
 from embed.ways import decoding_of, only_hands_on, ways_of
 from embed.writer import PartWriter
 from store.again import Answer
-from store.errors import SourceError
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, new_run_id
 from store.ledger import Ledger
 from store.listings import ListingWriter
 from store.prompts import add_prompts, missing_prompts
-from store.records import ErrorCode, SourceObject, Status
+from store.records import SourceObject, Status
 
 BYTES_SHARE = 4
 """One part in so many of the memory for images is for bytes that are read; the rest is for pixels of large pictures."""
-
-REFUSED_AT_FIRST = 32
-"""When so many objects are forbidden before a single one could be read, the permission is missing for all of them."""
-
 
 TICK_S = 0.1
 """So often whoever watches is told. An image takes a tenth of what it costs to say so in a line, and to read it."""
@@ -237,25 +233,4 @@ class _Flow:
         else:
             self._tally.errors[str(item.outcome.error_code)] += 1
             if batches.is_empty and (self._waiting is None or self._waiting.is_empty):  # what waits there could be read
-                _refuse_forbidden(self._job.source, self._tally)
-
-
-def refuse_empty(source: Source, listed: int) -> None:
-    """Raise SourceError where a source lists nothing at all."""
-    if listed == 0:
-        raise SourceError(
-            f"{source.uri} holds no objects.",
-            "A mistyped prefix looks just like this, so nothing was recorded.",
-            "Check the path; the last part of an S3 prefix is taken as a folder.",
-        )
-
-
-def _refuse_forbidden(source: Source, tally: Tally) -> None:
-    """Raise where nothing at all may be read: recording a whole bucket as forbidden would help nobody."""
-    forbidden = tally.errors[ErrorCode.FORBIDDEN]
-    if forbidden == tally.finished and forbidden >= REFUSED_AT_FIRST:
-        raise SourceError(
-            f"The first {forbidden} objects of {source.uri} are all forbidden.",
-            "Listing is allowed and reading is not.",
-            "Allow reading (s3:GetObject on the prefix), then run the same command with --retry-failed.",
-        )
+                refuse_forbidden(self._job.source, self._tally)

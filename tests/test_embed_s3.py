@@ -7,7 +7,7 @@ import boto3
 import pytest
 
 import clipsieve
-from embed.job import REFUSED_AT_FIRST
+from embed.refusals import REFUSED_AT_FIRST
 from store.layout import Store, locate
 from store.s3 import S3Options
 from store.verify import verify

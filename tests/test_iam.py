@@ -14,7 +14,7 @@ from PIL import Image
 
 import clipsieve
 from embed.detect.run import ALL_FAILED
-from embed.job import REFUSED_AT_FIRST
+from embed.refusals import REFUSED_AT_FIRST
 from query.deliver.apply.copies import ApplyOptions
 from store.s3.copying.records import CopyOptions
 from store.s3.errors import missing_permission, refused

@@ -13,12 +13,12 @@ import pyarrow as pa
 from embed.backlog import Backlog
 from embed.decoders import Settings
 from embed.encoders import Towers
-from embed.job import refuse_empty
 from embed.metrics import metrics_file
 from embed.on_ray.cluster import joined, ray_module
 from embed.on_ray.stages import OBJECT, Encode, Prepare, Work
 from embed.patience import patiently
 from embed.progress import Tally
+from embed.refusals import refuse_empty
 from embed.request import EmbedRequest, OnStart, Started, Summary
 from embed.sources import Source, recalling
 from embed.stopping import stopped_by_signals
