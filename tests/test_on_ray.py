@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -26,8 +27,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # Ray starts in ten s
 
 
 @pytest.fixture(scope="module")
-def _cluster(moto_s3: MotoServer) -> Iterator[None]:
-    """Ray on this machine, once for all; its actors find this project and the S3 server as this process does."""
+def cluster(moto_s3: MotoServer) -> Iterator[Any]:
+    """Two nodes of Ray on this machine, once for all; actors find this project and the S3 server as this process does.
+
+    Each node is a raylet with workers and an object store of its own, as on a machine of its own.
+    """
+    from ray.cluster_utils import Cluster
+
     root = str(Path(__file__).resolve().parents[1])
     before = os.environ.get("PYTHONPATH")
     with pytest.MonkeyPatch.context() as patched:
@@ -35,9 +41,12 @@ def _cluster(moto_s3: MotoServer) -> Iterator[None]:
         patched.setenv("PYTHONPATH", os.pathsep.join([root, *([before] if before else [])]))
         for name, value in moto_s3.environment().items():
             patched.setenv(name, value)
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-        yield
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+        nodes.add_node(num_cpus=2)
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
+        yield nodes
         ray.shutdown()
+        nodes.shutdown()
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("default")  # Ray's own are none of ours
 def test_same_rows_and_killed_actor(
     album: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
@@ -79,7 +88,7 @@ def test_same_rows_and_killed_actor(
     assert (again.already_done, again.embedded) == (42, 0)
 
 
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("default")  # as above
 @pytest.mark.parametrize("s3", ["moto"], indirect=True)
 def test_outage_while_listing(
@@ -107,7 +116,45 @@ def test_outage_while_listing(
     assert len(asked) > limit
 
 
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.filterwarnings("default")  # as above
+def test_a_node_that_goes(
+    cluster: Any,  # noqa: ANN401  # Ray's own
+    album: Path,
+    tmp_path: Path,
+    tiny_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine that has taken part and is gone in the middle costs nothing: the rows are those of one machine."""
+    worked, gone = list[int](), threading.Event()
+    whole = run_module._Flow._count
+
+    def lose_node(self: run_module._Flow, done: pa.Table) -> None:
+        whole(self, done)
+        if not gone.is_set():
+            gone.set()
+            (raylet,) = node.all_processes["raylet"]
+            worked.extend(workers_of(raylet.process.pid))
+            cluster.remove_node(node, allow_graceful=False)
+
+    node = cluster.add_node(num_cpus=8)  # where most of the work goes
+    monkeypatch.setattr(run_module._Flow, "_count", lose_node)
+    summary = embed(album, tmp_path / "store", tiny_encoder, engine="ray", part_rows=8)
+    assert worked, "the node had workers"
+    assert summary.listed == 42
+    embed(album, tmp_path / "one", tiny_encoder)
+    assert outcomes(tmp_path / "store") == outcomes(tmp_path / "one")
+    mine = {row["uri"]: row for row in all_rows(tmp_path / "store")}
+    assert list(mine.values()) == all_rows(tmp_path / "one")
+
+
+def workers_of(raylet: int) -> list[int]:
+    """The processes of a raylet that have a task or an actor, which Ray names after it."""
+    found = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    names = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
+    return [pid for pid, name in names.items() if name.startswith(b"ray::") and not name.startswith(b"ray::IDLE")]
+
+
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("default")  # as above
 def test_stop_while_listing(album: Path, tmp_path: Path, tiny_encoder: Path) -> None:
     """Asked to stop while it lists, a job ends well, with nothing said about what it has not seen."""

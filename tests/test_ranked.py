@@ -49,12 +49,12 @@ def store(tmp_path: Path) -> EncoderStore:
 def everything(store: EncoderStore) -> list[Any]:
     """All that is said about duplicates in the usual words."""
     session = ask(store)
-    found = [session.duplicates(at) for at in (0.9, 0.91, 0.95, 0.99, 0.995, 1.0)]
+    found = [session.duplicates(at) for at in (0.9, 0.95, 0.995)]
     told = [(one.rows.to_pylist(), one.groups, one.tiers, one.images, one.removed, one.asked) for one in found]
     return [*told, session.duplicates_by_threshold().to_pylist()]
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(graphs())
 def test_the_answer_is_the_same(tmp_path_factory: pytest.TempPathFactory, graph: tuple[int, Pairs]) -> None:
     """With a ranking and without one the same goes, for the same partner, at every threshold; ties and copies too."""
