@@ -358,7 +358,7 @@ def _look(store: Path, detector: Path) -> None:
 def test_killed_and_run_again(store: Path, detector: Path, processes: ForkServerContext) -> None:
     """Killed between parts, a second look goes on with the images that stand in no part yet."""
     parts = 0
-    for _ in range(3):
+    for _ in range(2):
         job = processes.Process(target=_look, args=(store, detector))
         job.start()
         while len(shelf(store).parts("measurements")) <= parts and job.exitcode is None:
@@ -367,7 +367,7 @@ def test_killed_and_run_again(store: Path, detector: Path, processes: ForkServer
         job.join()
         parts = len(shelf(store).parts("measurements"))
         job.close()
-    assert 3 <= parts == rows_written(store)
+    assert 2 <= parts == rows_written(store)
     planned(store, "owlv2", (0.0, 1.0), weights=str(detector)).run()
     assert rows_written(store) == len(NAMES) == len(seen(store, "owlv2_person"))
 
