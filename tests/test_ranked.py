@@ -9,18 +9,22 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
+from query.duplicates.answering.ask import duplicates
 from query.duplicates.answering.keepers import TIERS
 from query.duplicates.answering.ranked import keep_ranked
 from query.duplicates.sets import APPROXIMATE, read_neighbor_sets
-from query.duplicates.words import MEMORY_BYTES
+from query.duplicates.words import MEMORY_BYTES, DuplicateWords
 from query.kept import Kept
+from query.opened import Opened
 from store.errors import StoreDamaged
-from store.layout import EncoderStore
+from store.layout import EncoderStore, Store, locate
 from store.parts import parquet_bytes
+from store.s3 import S3Options
 from store.schema import RANKED_PAIRS
 from store.verify import verify
 from tests.neighboring import image, put_neighbors, store_of
-from tests.stores import add_part, ask, list_source, listed
+from tests.servers import S3Server
+from tests.stores import add_part, ask, files_of, list_source, listed
 from tests.test_duplicates import Pairs, answered, graphs, star
 
 FORGED = {"c": "b"}
@@ -150,19 +154,23 @@ def test_only_the_set_that_answers(tmp_path: Path) -> None:
     assert answered(ask(store), 0.95) == {"b": "a", "c": "a"}
 
 
-def test_another_process_ranks_anew(store: EncoderStore) -> None:
-    """Where a ranking goes between the listing of the store and the question, the pairs are asked."""
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+@pytest.mark.parametrize("place", ["disk", "S3"])
+def test_another_process_ranks_anew(store: EncoderStore, tmp_path: Path, s3: S3Server, bucket: str, place: str) -> None:
+    """Where a ranking goes between the listing of the store and the question, the pairs are asked, on S3 too."""
     forge(store)
+    if place == "S3":
+        for name, data in files_of(tmp_path / "store").items():
+            s3.client().put_object(Bucket=bucket, Key=f"store/{name}", Body=data)
+        store = Store.open(locate(f"s3://{bucket}/store", S3Options())).encoder()
+    opened = Opened.open(store, None)
+    with closing(opened.connection):
+        assert duplicates(opened, DuplicateWords(0.95)).removed == len(FORGED)
     for name in store.parts("ranked"):
-        assert name in store.names
         store.location.remove(name)
-    assert answered(ask(_seen(store))) == {"b": "a", "c": "a"}
-
-
-def _seen(store: EncoderStore) -> EncoderStore:
-    """The store as its listing was, however often it is looked at again."""
-    object.__setattr__(store, "refreshed", lambda: store)
-    return store
+    opened = Opened.open(store, None)  # as the store was listed before
+    with closing(opened.connection):
+        assert duplicates(opened, DuplicateWords(0.95)).removed == 2
 
 
 def test_a_damaged_ranking_is_named(store: EncoderStore) -> None:

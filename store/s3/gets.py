@@ -1,8 +1,8 @@
-"""GETs of one bucket for a third to a half of what boto3 takes of a core for each.
+"""GETs of one bucket, for much less of a core than boto3 takes for each.
 
 boto3 works out for every request where the bucket answers, what its parameters mean, how it is retried, and what it is
-to be told of itself: two thirds of its time, all of it under the interpreter's lock, so a process of many threads asks
-no quicker for having them. Here the first GET goes through boto3, and what it sent says where the bucket answers and in
+to be told of itself: all of it under the interpreter's lock, so a process of many threads asks no quicker for having
+them. Here the first GET goes through boto3, and what it sent says where the bucket answers and in
 which region requests are signed. Those that follow are signed by the same code and go over the same connections; what
 S3 refuses is asked again through boto3 where more may help than to say why.
 

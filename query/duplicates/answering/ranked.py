@@ -65,8 +65,10 @@ def ranked_before(opened: Opened, words: DuplicateWords) -> Ranked | None:
         listed = connection.read_parquet(images).project("image_id, coalesce(size_bytes, -1) as size_bytes")
         order = listed.to_arrow_table()
         close = connection.read_parquet(pairs).filter(close_enough).to_arrow_table()
-    except duckdb.IOException:  # another process has just kept a newer state in its place
-        return None
+    except duckdb.Error:
+        if {*names} <= {*opened.store.refreshed().names}:
+            raise
+        return None  # another process has just kept a newer state in its place
     edges = Edges(*(column.to_numpy() for column in close.columns))
     return Ranked(neighbors, Graph(edges, order.num_rows, None), order, int(said[_COUNT]))
 
