@@ -4,7 +4,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.servers.quiet_http import QuietHTTPServer
 
 
 @dataclass
@@ -45,7 +47,7 @@ def head_server() -> Iterator[Home]:
     """Serve on a free port of this machine."""
     closing = threading.Event()
     handler = type("Handler", (_Handler,), {"closing": closing})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with QuietHTTPServer(("127.0.0.1", 0), handler) as server:
         home = handler.home = Home(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

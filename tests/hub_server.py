@@ -4,8 +4,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.servers.quiet_http import QuietHTTPServer
 
 COMMIT = "c0ffee" * 6 + "c0de"
 
@@ -64,7 +66,7 @@ def hub_server() -> Iterator[Hub]:
     """Run an empty hub on a free port of this machine."""
     closing = threading.Event()
     handler = type("Handler", (_Handler,), {"closing": closing})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = QuietHTTPServer(("127.0.0.1", 0), handler)
     hub = handler.hub = Hub(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,6 +18,7 @@ from query.deliver.report.charts import chart
 from query.deliver.report.gather import MOST_BYTES, Chart, Threshold
 from store.layout import EncoderStore
 from store.records import SourceObject
+from tests.servers.quiet_http import QuietHTTPServer
 from tests.stores import (
     NOON,
     SOURCE,
@@ -210,7 +211,7 @@ def outside() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with QuietHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()

@@ -5,7 +5,7 @@ import csv
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import duckdb
@@ -25,6 +25,7 @@ from tests.embedding import command, embed, embed_command, outcomes, shelf
 from tests.pictures import picture_bytes
 from tests.servers import S3Server
 from tests.servers.moto_server import MotoServer
+from tests.servers.quiet_http import QuietHTTPServer
 from tests.stores import files_of
 
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -58,8 +59,7 @@ def served(pages: Mapping[str, Answer], asked: list[str]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with QuietHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

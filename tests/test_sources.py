@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import boto3
@@ -22,6 +22,7 @@ from store.s3 import S3Options
 from tests.embedding import retry_at_once, small_pages
 from tests.servers import S3Server
 from tests.servers.moto_server import MotoServer
+from tests.servers.quiet_http import QuietHTTPServer
 
 ODD_KEYS = ["a b.jpg", "50%25 %.jpg", "new\nline.jpg", "ü/日本.jpg", "plus+&=?#.jpg", " lead.jpg"]
 UNHOLDABLE = ["two//slashes.jpg", "dir/"]  # by a server whose objects are files
@@ -329,7 +330,7 @@ def _server_that_hangs_up(times: int) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with QuietHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 
 from botocore.auth import SigV4Auth
@@ -27,6 +27,7 @@ from PIL import Image, ImageStat
 
 from tests.servers.actions import Permission
 from tests.servers.moto_server import MotoServer
+from tests.servers.quiet_http import QuietHTTPServer
 
 MAX_BYTES, MAX_STORED_BYTES = 5_242_880, 15_000_000
 BOX = {"Left": 0.25, "Top": -0.125, "Width": 0.5, "Height": 1.0}
@@ -175,7 +176,7 @@ def _verify(handler: BaseHTTPRequestHandler, body: bytes, server: RekognitionSer
 def rekognition_server(s3: MotoServer, region: str | None = None) -> Iterator[RekognitionServer]:
     """Run the stand-in on a free port of this machine until the block ends, in the region of `s3` or in another."""
     handler = type("Handler", (_Handler,), {})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    http = QuietHTTPServer(("127.0.0.1", 0), handler)
     state = RekognitionServer(f"http://127.0.0.1:{http.server_port}", s3, region or s3.region)
     handler.server_state = state  # type: ignore[attr-defined]
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
