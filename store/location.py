@@ -26,6 +26,9 @@ AWAY = {
 }
 """What NFS, CIFS and FUSE answer while their server is away. A bad disk says EIO too, of one file and for ever."""
 
+MEND = "Mend the mount or the disk, then run the same command again."
+"""What to do where it stays away."""
+
 _TEMPORARY_SUFFIX = ".tmp"
 LEFTOVER_AGE_S = 3600
 """Writing one file takes seconds, so a temporary file this old has lost its process."""
@@ -283,7 +286,7 @@ def _refused(verb: str, path: Path, error: OSError) -> LocationError:
         return NotNow(
             f"Cannot {verb} {path}: {error.strerror}.",
             "Nothing half-written is left behind.",
-            "Mend the mount or the disk, then run the same command again.",
+            MEND,
         )
     return LocationError(
         f"Cannot {verb} {path}: {error.strerror or error}.",

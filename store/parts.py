@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from store.errors import NotNow, StoreDamaged
 from store.layout import EncoderStore
-from store.location import AWAY, Location
+from store.location import AWAY, MEND, Location
 from store.schema import ImageRow, images_table, thumbnails_table
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ _NO_DICTIONARY = {
 }
 _NO_COMPRESSION = {"embedding.list.element", "vector.list.element", "webp"}
 """Random bits and WebP do not shrink; trying costs decoding time for ever."""
-
-
-_MEND = "Mend the mount or the disk, then run the same command again."
 
 
 def parquet_bytes(*tables: pa.Table) -> bytes:
@@ -82,7 +79,7 @@ def read_part(location: Location, name: str, columns: Sequence[str] | None = Non
             return parquet.read(columns=list(columns) if columns is not None else None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno in AWAY:
-            raise NotNow(f"Cannot read {location.uri}/{name}: {error.strerror}.", do=_MEND) from error
+            raise NotNow(f"Cannot read {location.uri}/{name}: {error.strerror}.", do=MEND) from error
         raise damaged(location, name, error) from error
 
 

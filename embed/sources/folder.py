@@ -153,12 +153,18 @@ def _leads_on(entry: os.DirEntry[bytes]) -> bool:
 
 
 def _is_folder(path: bytes) -> bool:
+    status = _status(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _status(path: bytes) -> os.stat_result | None:
+    """Return what stands at a path, None where nothing does; raise OSError where that cannot be told for now."""
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116  # bytes
+        return os.stat(path)  # noqa: PTH116  # bytes, which pathlib does not take
     except OSError as error:
         if error.errno in AWAY:
             raise
-        return False
+        return None  # gone since its folder was read, or a link to nothing
 
 
 def _objects(parent: bytes, below: bytes, names: list[bytes], source: str) -> list[SourceObject]:
@@ -178,13 +184,8 @@ def _objects(parent: bytes, below: bytes, names: list[bytes], source: str) -> li
 
 def _file_object(path: bytes, source: str, key: str, uri: str) -> SourceObject | None:
     """Return a regular file as an object; None for what is none. Raise OSError where that cannot be told for now."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  # bytes again
-    except OSError as error:
-        if error.errno in AWAY:
-            raise
-        return None  # gone since its folder was read, or a link to nothing: it holds no object
-    if not stat.S_ISREG(status.st_mode):
+    status = _status(path)
+    if status is None or not stat.S_ISREG(status.st_mode):
         return None
     return SourceObject(
         source=source,
