@@ -119,7 +119,7 @@ def test_forbidden_object_and_retry(s3: MotoServer, bucket: str, tiny_encoder: P
     again = embed(f"s3://{bucket}", tmp_path, tiny_encoder, retry_failed=True)
     assert (again.already_done, again.embedded) == (1, 1)
     assert outcomes(tmp_path) == {"allowed.jpg": "embedded", "denied.jpg": "embedded"}
-    assert [path for method, path, _ in s3.requests if method == "GET" and path.endswith("jpg")] == [
+    assert [path for method, path, *_ in s3.requests if method == "GET" and path.endswith("jpg")] == [
         f"/{bucket}/denied.jpg"
     ]
 

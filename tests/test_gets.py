@@ -2,20 +2,18 @@
 
 import re
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 
 from store.s3 import S3Options
 from store.s3.client import get_object
 from store.s3.errors import BodyBrokeOff
-from store.s3.gets import Gets
+from store.s3.gets import _RESOLVED, Gets
 from tests.embedding import retry_at_once
 from tests.servers import S3Server
-from tests.servers.moto_server import MotoServer, Wire
+from tests.servers.moto_server import MotoServer, SeenRequest, Wire
 
 KEYS = ["a.jpg", "b c/ä+1%20&~(x)'!*.jpg", "d//e", "f/../g", "h?i=j#k", ":", "日本.png"]
 
@@ -28,34 +26,18 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     retry_at_once(monkeypatch)
 
 
-class Seen:
-    """What goes over the connections of a client, and whether boto3 asked."""
-
-    def __init__(self, gets: Gets) -> None:
-        """Look from now on."""
-        self.requests: list[AWSPreparedRequest] = []
-        self.by_boto3 = 0
-        session = gets.client._endpoint.http_session  # type: ignore[attr-defined]
-        self._send, session.send = session.send, self._sent
-        gets.client.meta.events.register("provide-client-params.s3.GetObject", self._note)
-
-    def _sent(self, request: AWSPreparedRequest) -> object:
-        self.requests.append(request)
-        return self._send(request)
-
-    def _note(self, **_: Any) -> None:
-        self.by_boto3 += 1
+def asked_by_boto3(gets: Gets) -> list[object]:
+    """One for each object that boto3 asks for from now on."""
+    asked: list[object] = []
+    gets.client.meta.events.register("provide-client-params.s3.GetObject", lambda **of: asked.append(of))
+    return asked
 
 
-def headers(request: AWSPreparedRequest) -> Mapping[str, str]:
-    """The headers of a request but for what is another at every request, and what counts attempts."""
-    changes = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
-    said: dict[str, Any] = {name.lower(): value for name, value in request.headers.items()}  # some are bytes
-    return {
-        name: str(value, "latin-1") if isinstance(value, bytes) else value
-        for name, value in said.items()
-        if name not in changes
-    }
+def lasting(request: SeenRequest) -> tuple[object, ...]:
+    """A request but for what is another each time, and what has no effect."""
+    another = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request", "accept-encoding"}
+    kept = {name: value for name, value in request.headers.items() if name not in another}
+    return request.method, request.path, request.query, kept
 
 
 def reader(s3: S3Server, bucket: str, keys: list[str], **options: Any) -> Gets:
@@ -66,28 +48,42 @@ def reader(s3: S3Server, bucket: str, keys: list[str], **options: Any) -> Gets:
 
 
 def test_requests_are_boto3s(s3: S3Server, bucket: str) -> None:
-    """Whatever a key is called, its URL and headers are boto3's; boto3 asks the first time alone."""
+    """Whatever a key is called, what is asked is what boto3 would ask, who asks the first time alone.
+
+    And where a key looks like the way to another: libcurl would take it for that.
+    """
     keys = [key for key in KEYS if s3.name == "moto" or key not in {"d//e", "f/../g"}]  # rclone's keys are paths
     gets = reader(s3, bucket, keys, requester_pays=True)
-    seen = Seen(gets)
+    by_boto3 = asked_by_boto3(gets)
     payer = {"RequestPayer": "requester"}
+    if isinstance(s3, MotoServer):
+        s3.requests.clear()
     for key in [keys[0], *keys]:
         answer, data = gets.get(Bucket=bucket, Key=key, **payer)
         assert data == key.encode()
         assert gets.get(Bucket=bucket, Key=key, IfMatch=answer["ETag"], Range="bytes=0-0", **payer)[1] == data[:1]
-    assert seen.by_boto3 == 1
-    asked, seen.requests = seen.requests, []
+    assert len(by_boto3) == (3 if "f/../g" in keys else 1)
+    if not isinstance(s3, MotoServer):
+        return
+    asked = s3.requests.copy()
+    s3.requests.clear()
     for key in [keys[0], *keys]:
         answer, _ = get_object(gets.client, Bucket=bucket, Key=key, **payer)
         get_object(gets.client, Bucket=bucket, Key=key, IfMatch=answer["ETag"], Range="bytes=0-0", **payer)
-    assert [(one.method, one.url) for one in asked] == [(one.method, one.url) for one in seen.requests]
-    assert list(map(headers, asked)) == list(map(headers, seen.requests))
-    assert "x-amz-request-payer" in headers(asked[-1])
+    assert list(map(lasting, asked)) == list(map(lasting, s3.requests))
+    assert "x-amz-request-payer" in asked[-1].headers
+
+
+@pytest.mark.parametrize("key", ["..", "../a", "a/..", "a/./b", "./a", "a/../b"])
+def test_keys_that_are_no_paths(key: str) -> None:
+    """What a client of the web would resolve is recognised wherever it stands in a key."""
+    assert _RESOLVED.search(key)
+    assert not _RESOLVED.search(key.replace("..", "...").replace("./", "x/"))
 
 
 @only_moto
 @pytest.mark.parametrize(
-    ("request_", "status", "code", "by_boto3"),
+    ("request_", "status", "code", "again"),
     [
         ({"Key": "gone"}, None, "NoSuchKey", 0),
         ({"Key": "a", "IfMatch": '"other"'}, None, "PreconditionFailed", 0),
@@ -99,17 +95,22 @@ def test_requests_are_boto3s(s3: S3Server, bucket: str) -> None:
     ],
 )
 def test_errors_are_boto3s(  # noqa: PLR0917  # a case is its parameters
-    s3: MotoServer, bucket: str, request_: dict[str, str], status: tuple[int, str] | None, code: str, by_boto3: int
+    s3: MotoServer,
+    bucket: str,
+    request_: dict[str, str],
+    status: tuple[int, str] | None,
+    code: str,
+    again: int,
 ) -> None:
     """What S3 refuses raises what boto3 raises; boto3 asks again where it may know better than to give up."""
     gets = reader(s3, bucket, ["a"])
     gets.get(Bucket=bucket, Key="a")
-    seen = Seen(gets)
+    by_boto3 = asked_by_boto3(gets)
     if status:
         s3.faults.append(lambda _method, path: status if path.endswith("/a") else None)
     with pytest.raises(ClientError) as ours:
         gets.get(Bucket=bucket, **request_)
-    assert seen.by_boto3 == by_boto3
+    assert len(by_boto3) == again
     with pytest.raises(ClientError) as theirs:
         get_object(gets.client, Bucket=bucket, **request_)
     assert ours.value.response["Error"] == theirs.value.response["Error"]
@@ -141,20 +142,33 @@ def test_credentials_of_now(s3: MotoServer, bucket: str) -> None:
     """Each request is signed with the credentials as they are then, and with their token where they have one."""
     gets = reader(s3, bucket, ["a"])
     gets.get(Bucket=bucket, Key="a")
-    seen = Seen(gets)
     gets.client._request_signer._credentials.token = "a token"  # type: ignore[attr-defined]
     gets.get(Bucket=bucket, Key="a")
-    assert headers(seen.requests[-1])["x-amz-security-token"] == "a token"
+    assert s3.requests[-1].headers["x-amz-security-token"] == "a token"
 
 
 def test_unsigned_requests_stay_boto3s(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a request is signed in another way, or not at all, boto3 makes every one."""
     gets = reader(s3, bucket, ["a"])
-    seen = Seen(gets)
+    by_boto3 = asked_by_boto3(gets)
     monkeypatch.setattr("store.s3.gets._SIGNED", re.compile("another algorithm"))
     for _ in range(3):
         assert gets.get(Bucket=bucket, Key="a")[1] == b"a"
-    assert seen.by_boto3 == 3
+    assert len(by_boto3) == 3
+
+
+@only_moto
+def test_what_only_boto3_can(s3: MotoServer, bucket: str) -> None:
+    """Where boto3 is answered and libcurl is refused from the beginning, libcurl asks once and never again."""
+    gets = reader(s3, bucket, ["a"])
+    s3.requests.clear()
+
+    def refuse_others(_method: str, _path: str) -> tuple[int, str] | None:
+        return None if "amz-sdk-invocation-id" in s3.requests[-1].headers else (403, "SignatureDoesNotMatch")
+
+    s3.faults.append(refuse_others)
+    assert [gets.get(Bucket=bucket, Key="a")[1] for _ in range(5)] == [b"a"] * 5
+    assert len(s3.requests) == 5 + 1
 
 
 def test_many_threads(s3: S3Server, bucket: str) -> None:

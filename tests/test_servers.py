@@ -322,7 +322,7 @@ def test_recorded_requests(moto_s3: MotoServer, bucket: str) -> None:
     moto_s3.reset()
     moto_s3.client().list_objects_v2(Bucket=bucket, Prefix="a b/")
     refusal(lambda: moto_s3.client(aws_secret_access_key="wrong").get_object(Bucket=bucket, Key="é"))
-    assert moto_s3.requests == [
+    assert [seen[:3] for seen in moto_s3.requests] == [
         ("GET", f"/{bucket}", "list-type=2&prefix=a%20b%2F&encoding-type=url"),
         ("GET", f"/{bucket}/é", ""),
     ]

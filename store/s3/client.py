@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
+from store.again import Answer
 from store.errors import LocationError
 from store.s3.errors import BodyBrokeOff
 from store.s3.options import S3Options
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_CONNECTIONS = 64
+CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 """Between two pieces of an answer."""
 
@@ -43,7 +45,7 @@ def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Cli
         parameter_validation=False,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=MAX_CONNECTIONS,
-        connect_timeout=10,
+        connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         # Some services send a whole object's checksum with a part of it, which then cannot match.
         response_checksum_validation="when_required",
@@ -83,23 +85,20 @@ def _time_of(text: Any) -> datetime:  # noqa: ANN401  # what a service says
 
 def get_object(client: "S3Client", **request: Any) -> tuple[Mapping[str, Any], bytes]:
     """Return S3's answer and the whole body; raise what boto3 raises, one of S3Failure."""
-    found = whole(lambda: client.get_object(**request))
-    if found is None:
-        raise AssertionError  # boto3 answers or raises
-    return found
+
+    def ask() -> tuple[Mapping[str, Any], bytes]:
+        answer = client.get_object(**request)
+        with contextlib.closing(answer["Body"]) as body:
+            return answer, body.read()
+
+    return whole(ask)
 
 
-def whole(ask: Callable[[], Mapping[str, Any] | None]) -> tuple[Mapping[str, Any], bytes] | None:
-    """Return an answer and all of its body, or None where there is none.
-
-    A body that breaks off is asked for again, which boto3 does for requests only.
-    """
+def whole(ask: Callable[[], Answer]) -> Answer:
+    """Return what is asked for; a body that breaks off is asked for again, which boto3 does for requests only."""
     for attempt in range(1, _BODY_ATTEMPTS + 1):
         try:
-            if (answer := ask()) is None:
-                return None
-            with contextlib.closing(answer["Body"]) as body:
-                return answer, body.read()
+            return ask()
         except BodyBrokeOff:
             if attempt == _BODY_ATTEMPTS:
                 raise

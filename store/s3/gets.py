@@ -1,10 +1,10 @@
-"""GETs of one bucket, for much less of a core than boto3 takes for each.
+"""GETs of one bucket, for a small part of what boto3 takes for each.
 
 boto3 works out for every request where the bucket answers, what its parameters mean, how it is retried, and what it is
 to be told of itself: all of it under the interpreter's lock, so a process of many threads asks no quicker for having
-them. Here the first GET goes through boto3, and what it sent says where the bucket answers and in
-which region requests are signed. Those that follow are signed by the same code and go over the same connections; what
-S3 refuses is asked again through boto3 where more may help than to say why.
+them. Here the first GET goes through boto3, and what it sent says where the bucket answers and in which region requests
+are signed. Those that follow are signed and carried by libcurl; what S3 refuses is asked again through boto3 where more
+may help than to say why.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
-from botocore.response import StreamingBody
 from botocore.utils import percent_encode
 
 from store.s3.client import get_object, whole
+from store.s3.connections import Connections
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+(?:/[^/]+)*/\d{8}/(?P<region>[^/]+)/s3/aws4_request,")
 _OF_ONE_REQUEST = {
     *("authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "host", "if-match", "range"),
-    *("amz-sdk-invocation-id", "amz-sdk-request"),
+    *("amz-sdk-invocation-id", "amz-sdk-request", "user-agent"),
 }
 _HEADERS = {"IfMatch": "If-Match", "Range": "Range"}
+_RESOLVED = re.compile(r"(?:^|/)\.\.?(?:/|$)")
+"""Keys that a client of the web would make others of: `a/../b` is an object of its own in S3."""
 _OK = {200, 206}
 _FOR_BOTO3 = {301, 302, 303, 307, 308, 400, 401, 403}
 """Elsewhere, in another region, with other credentials, at another time: boto3 knows what to do, or what to say."""
@@ -44,45 +45,44 @@ class _Road:
     """How a bucket's objects are asked for."""
 
     base: str  # what stands before the key in a URL
-    region: str
-    headers: dict[str, str]  # of every request
+    headers: tuple[str, ...]  # of every request
     credentials: Any  # botocore's, which renew themselves where they can
-    connections: Any  # botocore's
+    connections: Connections
     shape: Any  # of an answer
 
     @classmethod
     def of(cls, client: "S3Client", sent: AWSPreparedRequest, key: str) -> "_Road | None":
         """Return the road that a request took; None where it was signed otherwise, or not at all."""
-        said = {name: _text(value) for name, value in sent.headers.items()}
-        signed = _SIGNED.match(next((said[name] for name in said if name.lower() == "authorization"), ""))
+        said = {name.lower(): _text(value) for name, value in sent.headers.items()}
+        signed = _SIGNED.match(said.get("authorization", ""))
         named = percent_encode(key, safe="/~")
         if signed is None or not sent.url.endswith(f"/{named}"):
             return None
-        headers = {name: value for name, value in said.items() if name.lower() not in _OF_ONE_REQUEST}
-        inside: Any = client  # which shows its credentials and its connections to nobody
+        base = sent.url.removesuffix(named)
+        inside: Any = client  # which shows its credentials and how it connects to nobody
+        session = inside._endpoint.http_session  # noqa: SLF001
+        connections = Connections(session, base, signed["region"], said.get("user-agent", ""))
+        if not connections.is_like_botocores:
+            return None
         return cls(
-            sent.url.removesuffix(named),
-            signed["region"],
-            headers,
+            base,
+            tuple(f"{name}: {value}" for name, value in said.items() if name not in _OF_ONE_REQUEST),
             inside._request_signer._credentials,  # noqa: SLF001
-            inside._endpoint.http_session,  # noqa: SLF001
+            connections,
             client.meta.service_model.operation_model("GetObject").output_shape,
         )
 
-    def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return S3's answer as boto3 would, or None where boto3 should ask; raise what boto3 raises."""
-        own = {_HEADERS[name]: value for name, value in request.items() if name in _HEADERS}
+    def ask(self, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes] | None:
+        """Return S3's answer and the body, or None where boto3 should ask; raise what boto3 raises."""
+        own = [f"{header}: {request[name]}" for name, header in _HEADERS.items() if name in request]
         url = self.base + percent_encode(request["Key"], safe="/~")
-        asked = AWSRequest("GET", url, {**self.headers, **own}, stream_output=True)
-        S3SigV4Auth(self.credentials.get_frozen_credentials(), "s3", self.region).add_auth(asked)
-        answer = self.connections.send(asked.prepare())
-        if answer.status_code in _OK:
-            body = StreamingBody(answer.raw, answer.headers.get("content-length"))
-            return {"Body": body, "ETag": answer.headers["ETag"], "VersionId": answer.headers.get("x-amz-version-id")}
-        said = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
-        if answer.status_code in _FOR_BOTO3:
+        said = self.connections.get(url, [*self.headers, *own], self.credentials.get_frozen_credentials())
+        if said is None or said.status in _FOR_BOTO3:
             return None
-        raise ClientError(create_parser("rest-xml").parse(said, self.shape), "GetObject")
+        if said.status in _OK:
+            return {"ETag": said.headers["etag"], "VersionId": said.headers.get("x-amz-version-id")}, said.body
+        answer = {"status_code": said.status, "headers": HeadersDict(said.headers), "body": said.body}
+        raise ClientError(create_parser("rest-xml").parse(answer, self.shape), "GetObject")
 
 
 class Gets:
@@ -92,6 +92,7 @@ class Gets:
         """Ask through this client."""
         self.client = client
         self._road: _Road | None = None
+        self._works = self._given_up = False
         self._sent = threading.local()
         client.meta.events.register("before-send.s3.GetObject", self._note)
 
@@ -100,12 +101,16 @@ class Gets:
 
         `request` is Bucket, Key, and what else `get_object` takes of IfMatch, Range and RequestPayer.
         """
-        road = self._road
+        road = None if _RESOLVED.search(request["Key"]) else self._road
         if road is not None and (found := whole(partial(road.ask, request))) is not None:
+            self._works = True
             return found
         self._sent.request = None
         found = get_object(self.client, **request)
-        if (sent := self._sent.request) is not None:
+        if road is not None and not self._works:  # boto3 can what libcurl never could: each would be asked for twice
+            self._given_up, self._road = True, None
+        sent = self._sent.request
+        if sent is not None and road is self._road and not self._given_up:
             self._road = _Road.of(self.client, sent, request["Key"])
         return found
 

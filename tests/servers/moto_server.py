@@ -48,11 +48,15 @@ Fault: TypeAlias = Callable[[str, str], Answer]
 
 
 class SeenRequest(NamedTuple):
-    """One request that reached the server, refused or not. `path` is decoded (`/bucket/key`), `query` is as it came."""
+    """One request that reached the server, refused or not. `path` is decoded (`/bucket/key`), `query` is as it came.
+
+    The names of its headers are in lower case.
+    """
 
     method: str
     path: str
     query: str
+    headers: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class _Guard:
         body = arrived.get_data()
         environ["wsgi.input"] = io.BytesIO(body)  # for moto, which reads it again
         method, path, query = arrived.method, unquote(arrived.raw_path), environ["QUERY_STRING"]
-        self.server.requests.append(SeenRequest(method, path, query))
+        seen = {name.lower(): value for name, value in arrived.headers.items()}
+        self.server.requests.append(SeenRequest(method, path, query, seen))
         headers = HTTPHeaders.from_pairs(list(arrived.headers.items()))
         request = SignedRequest(method, arrived.raw_path, query, headers, body)
         needed = permissions(request, is_tagged)

