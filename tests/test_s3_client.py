@@ -1,11 +1,14 @@
 """How S3 is asked: as the program that uses us has set boto3 up, by our name, and with times read by their format."""
 
+from typing import Any
+
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.utils import parse_timestamp
 
-from store.s3.client import _time_of
 from store.s3.options import S3Options
+from store.s3.times import time_of
 from tests.servers import S3Server
 
 
@@ -23,14 +26,14 @@ from tests.servers import S3Server
 )
 def test_times(text: str | float) -> None:
     """A time means what botocore takes it for, and has a zone."""
-    assert _time_of(text) == parse_timestamp(text)  # type: ignore[arg-type]  # services send numbers too
-    assert _time_of(text).tzinfo is not None
+    assert time_of(text) == parse_timestamp(text)  # type: ignore[arg-type]  # services send numbers too
+    assert time_of(text).tzinfo is not None
 
 
 def test_no_time() -> None:
     """What is no time is refused as botocore refuses it."""
     with pytest.raises(ValueError, match="never"):
-        _time_of("never")
+        time_of("never")
 
 
 def test_listings_are_read_by_format(s3: S3Server, bucket: str) -> None:
@@ -43,6 +46,30 @@ def test_listings_are_read_by_format(s3: S3Server, bucket: str) -> None:
         assert type(listed.tzinfo).__module__ == "datetime", "read without dateutil"
         assert abs((client.get_object(Bucket=bucket, Key="a")["LastModified"] - expected).total_seconds()) <= 1
         assert client.meta.config.user_agent.startswith("clipsieve/")  # type: ignore[attr-defined]  # set at run time
+
+
+def test_listings_are_boto3s(s3: S3Server, bucket: str) -> None:
+    """A listing says what boto3's own says, of every object what is asked of objects here, and no error is overseen."""
+    for key in ("a", "b c/ä+1%20&~<x>'!*\n.jpg", "b c/d", "日本.png"):
+        s3.client().put_object(Bucket=bucket, Key=key, Body=key.encode())
+    questions: list[dict[str, Any]] = [
+        {},
+        {"Delimiter": "/"},
+        {"Prefix": "b c/", "MaxKeys": 1},
+        {"Prefix": "nothing"},
+        {"FetchOwner": True, "StartAfter": "a"},
+    ]
+    kept = {"Key", "LastModified", "ETag", "Size", "StorageClass"}
+    for question in questions:
+        ours, boto3s = (one.list_objects_v2(Bucket=bucket, **question) for one in (S3Options().client(), s3.client()))
+        for said in (ours, boto3s):
+            del said["ResponseMetadata"]  # type: ignore[misc]  # of the request
+        for item in boto3s.get("Contents", []):
+            for name in item.keys() - kept:
+                del item[name]  # type: ignore[misc]  # not every one is there
+        assert ours == boto3s
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        S3Options().client().list_objects_v2(Bucket=f"{bucket}-other")
 
 
 def test_a_session_that_was_set_up(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

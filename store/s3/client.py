@@ -5,8 +5,6 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
 
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,12 +12,13 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from botocore.utils import parse_timestamp
 
 from store.again import Answer
 from store.errors import LocationError
 from store.s3.errors import BodyBrokeOff
+from store.s3.listings import read_quickly
 from store.s3.options import S3Options
+from store.s3.times import time_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,9 +51,11 @@ def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Cli
     )
     try:
         session = boto3.session.Session(botocore_session=_quick_session()) if afresh else _default_session()
-        return session.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
+        made = session.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise LocationError(f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile.") from error
+    read_quickly(made)
+    return made
 
 
 def _default_session() -> boto3.session.Session:
@@ -70,17 +71,8 @@ def _quick_session() -> botocore.session.Session:
     https://botocore.amazonaws.com/v1/documentation/api/latest/development/designnotes.html
     """
     session = botocore.session.get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=time_of)
     return session
-
-
-def _time_of(text: Any) -> datetime:  # noqa: ANN401  # what a service says
-    """Return the time that an answer names: ISO 8601 in a listing, RFC 9110 in a header, else as botocore reads it."""
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
-        with contextlib.suppress(AttributeError, TypeError, ValueError):  # the first two where it is a number
-            if (time := read(text)).tzinfo is not None:
-                return time
-    return parse_timestamp(text)
 
 
 def get_object(client: "S3Client", **request: Any) -> tuple[Mapping[str, Any], bytes]:
