@@ -75,10 +75,11 @@ def test_requests_stay_few_and_run_side_by_side(keys: list[str]) -> None:
     assert bucket.asked < 5 / 3 * len(keys) / 10
 
 
-def test_small_prefix_is_one_request() -> None:
-    """What fits one answer costs one."""
-    bucket = Bucket(["in/a", "in/b"])
-    assert (listed(bucket), bucket.asked) == (["in/a", "in/b"], 1)
+@pytest.mark.parametrize("answers", [1, 2, 4])
+def test_small_prefixes_are_not_cut(answers: int) -> None:
+    """What fits a few answers costs these and no more."""
+    bucket = Bucket([f"in/{k:02}" for k in range(3 * answers)])
+    assert (listed(bucket), bucket.asked) == (bucket.keys, answers)
 
 
 def test_refusal_ends_the_listing() -> None:

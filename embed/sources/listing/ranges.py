@@ -2,7 +2,7 @@
 
 `list_objects_v2` answers a thousand keys at a time and says only then where to go on. So the range of keys that is left
 is cut where folders begin or, within a folder, where the next character changes; each piece is listed by itself, and
-cut again while workers are idle. A small prefix costs the one request that it would cost anyway.
+cut again while workers are idle. A small prefix costs the few requests that it would cost anyway.
 """
 
 import io
@@ -20,6 +20,9 @@ LISTERS = 16
 _ALPHABETS = (digits, ascii_lowercase, ascii_uppercase)
 _LEVELS = 3
 """At how many places of a key it is cut at once."""
+
+_SMALL = 4
+"""Answers after which a listing is worth to be cut: most prefixes end before."""
 
 _IN_VAIN = 16
 """Requests that may find nothing before one in five may: a piece that is empty costs as much as one that is not."""
@@ -129,7 +132,7 @@ class Ranges:
         """Cut what is left of a range, while workers are idle: where folders begin, else at the next characters."""
         idle = self._listers - sum(not other.is_done for other in self._ranges)
         is_dear = self._in_vain > _IN_VAIN + self._pages // 4
-        if idle < max(1, self._listers // 4) or is_dear or not self._may_cut:
+        if self._pages < _SMALL or idle < max(1, self._listers // 4) or is_dear or not self._may_cut:
             return
         folders = self._folders(first, last, one.end)
         if folders is None:
