@@ -23,7 +23,9 @@ from store.s3.times import time_of
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 128
+"""A client keeps so many; where more ask at once, urllib3 says so on stderr."""
+
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 """Between two pieces of an answer."""

@@ -19,9 +19,10 @@ from store.errors import RunDamaged
 from store.pace import Pace
 from store.s3 import S3Options
 from store.s3.bucket import Bucket, Found
-from store.s3.client import MAX_CONNECTIONS
 from store.s3.copying.copier import Copier
 from store.s3.copying.records import CopyOptions
+
+REQUESTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ApplyOptions:
 
     copying: CopyOptions = field(default_factory=CopyOptions)
     whole_keys: bool = False
-    workers: int = MAX_CONNECTIONS
+    workers: int = REQUESTS_AT_ONCE
     honours_conditions: bool | None = None
 
 

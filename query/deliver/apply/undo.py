@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from query.deliver.apply.copies import REQUESTS_AT_ONCE
 from query.deliver.apply.copying import OnProgress
 from query.deliver.apply.journal import COPIES, Journal, retire
 from query.deliver.apply.plan import SEEN_JUST_NOW_S, Count
@@ -15,7 +16,6 @@ from store.errors import LocationError
 from store.location import Location
 from store.s3 import S3Options
 from store.s3.bucket import Bucket, Clock, Found, TakenBack
-from store.s3.client import MAX_CONNECTIONS
 
 _ROWS_AT_ONCE = 1000
 _ROWS_AT_FIRST = 20
@@ -76,7 +76,7 @@ class UndoJob:
         for upload in self._tables.rows("unfinished"):
             self._to.abort(upload["key"], upload["upload_id"])
             self._journal.write([{"key": upload["key"], "outcome": "aborted", "noted_at": clock.now()}])
-        with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             self._delete(pool, clock, on_progress, before.ours.objects)
         after = self.plan()
         if not after.ours.objects and not after.unfinished_uploads:
