@@ -2,7 +2,8 @@
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from html import escape
 from pathlib import Path
 
@@ -46,6 +47,15 @@ SIZES = {"in/05.jpg": 200, "in/06.jpg": 300}
 def store(tmp_path: Path) -> EncoderStore:
     """Twelve images in two parts, one that failed, a text file, and one that no run has read."""
     return small_store(tmp_path / "store", pending=["later.jpg"])
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session over such a store with scores, for tests that write nothing into it."""
+    store = small_store(tmp_path_factory.mktemp("searched"), pending=["later.jpg"])
+    add_prompts(store, ["a dog"], unit("a dog")[None])
+    with closing(ask(put_scores(store, {"people": {}}))) as session:
+        yield session
 
 
 class EyesOfHash:
@@ -139,9 +149,9 @@ def test_a_store_that_may_only_be_read_is_searched(store: EncoderStore, monkeypa
 
 
 @pytest.mark.parametrize("word", ["in/03.jpg", "s3://photos/in/03.jpg", str(listed("in/03.jpg").image_id)])
-def test_an_image_of_the_store_needs_no_tower(store: EncoderStore, word: str) -> None:
+def test_an_image_of_the_store_needs_no_tower(asked: Session, word: str) -> None:
     """An image is named by key, URI or id; its own vector is asked with, so it comes first with cosine 1."""
-    first = ask(store).search(images=[word], top=1).to_pylist()[0]
+    first = asked.search(images=[word], top=1).to_pylist()[0]
     assert first["uri"] == "s3://photos/in/03.jpg"
     assert first["cosine"] == pytest.approx(1, abs=1e-3)
 
@@ -221,11 +231,11 @@ def test_nothing_is_missed_in_a_large_part(tmp_path: Path) -> None:
     ],
 )
 def test_an_image_that_cannot_be_asked_with_says_why(
-    store: EncoderStore, word: str, kind: type[Exception], says: str
+    asked: Session, word: str, kind: type[Exception], says: str
 ) -> None:
     """An unknown image is an error with the nearest name; one without a vector says what became of it."""
     with pytest.raises(kind, match=says):
-        ask(store).search(images=[word])
+        asked.search(images=[word])
 
 
 def test_a_key_of_several_images_is_an_error(tmp_path: Path) -> None:
@@ -252,11 +262,11 @@ def test_a_key_of_several_images_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_looked_for_is_wrong_use(
-    store: EncoderStore, texts: tuple[str, ...], words: dict[str, object], says: str
+    asked: Session, texts: tuple[str, ...], words: dict[str, object], says: str
 ) -> None:
     """Nothing, an empty text, what cancels out and a sheet over a photo are refused with a sentence."""
     with pytest.raises(UsageError, match=says):
-        keys(ask(store, HashTower()), *texts, **words)
+        keys(asked, *texts, **words)
 
 
 def test_a_condition_limits_what_is_found(store: EncoderStore) -> None:
@@ -282,10 +292,10 @@ def test_a_condition_limits_what_is_found(store: EncoderStore) -> None:
         ("cast(key as integer) > 3", UsageError, "cannot be applied to every image"),
     ],
 )
-def test_a_wrong_condition_is_one_sentence(store: EncoderStore, where: str, kind: type[Exception], says: str) -> None:
+def test_a_wrong_condition_is_one_sentence(asked: Session, where: str, kind: type[Exception], says: str) -> None:
     """A condition is checked as a rule is: one expression, true or false, over columns that there are."""
     with pytest.raises(kind, match=says):
-        ask(put_scores(store, {"people": {}}), HashTower()).search("a dog", where=where)
+        asked.search("a dog", where=where)
 
 
 def test_a_condition_on_scores_wants_all_of_them(store: EncoderStore) -> None:
