@@ -4,9 +4,11 @@ Everything that looks for pairs runs in a process of its own, as it does for use
 """
 
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +96,16 @@ def brute_force(vectors: Half, floor: float) -> Found_:
     }
 
 
+@cache
+def _keys_by_id(images: int) -> Mapping[uuid.UUID, str]:
+    """The keys of the first images by their ids."""
+    return {listed(key(k)).image_id: key(k) for k in range(images)}
+
+
 def pairs_of(store: EncoderStore) -> Found_:
     """Every pair in the files of the set that answers; each must stand there once, in the order of ids."""
     neighbors = read_neighbor_sets(store.refreshed())[0]
-    names = {listed(key(k)).image_id: key(k) for k in range(100_000 if len(neighbors.parts) > 10 else 10_000)}
+    names = _keys_by_id(100_000 if len(neighbors.parts) > 10 else 10_000)
     found: dict[Keys, float] = {}
     for file in neighbors.pair_files:
         with store.location.open(file) as opened:
@@ -115,7 +123,7 @@ def whole_pairs(store: EncoderStore) -> Found_:
     """Every pair that the files of the set that answers speak of, those of crowds included, each once."""
     store = store.refreshed()
     neighbors = read_neighbor_sets(store)[0]
-    names = {listed(key(k)).image_id: key(k) for k in range(10_000)}
+    names = _keys_by_id(10_000)
     crowd_of: dict[str, str] = {}
     for file in neighbors.crowd_files:
         with store.location.open(file) as opened:
@@ -249,6 +257,15 @@ def run_command(*words: str) -> tuple[int, str, str, bool, bool]:
     """Run `clipsieve` with these words: exit code, stdout, stderr, and whether torch and FAISS are loaded now."""
     result = typed(*words)
     return result.exit_code, result.stdout, result.stderr, "torch" in sys.modules, "faiss" in sys.modules
+
+
+def run_command_refusing(most: int, *words: str) -> tuple[int, str, str, bool, bool]:
+    """The same where more pairs than so many are refused."""
+    before, work.MOST_PAIRS = work.MOST_PAIRS, most
+    try:
+        return run_command(*words)
+    finally:
+        work.MOST_PAIRS = before
 
 
 def guarded() -> str:

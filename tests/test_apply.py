@@ -649,7 +649,7 @@ def _kill(words: list[str], has_reached: Callable[[], bool]) -> None:
 
 OBJECTS = int(os.environ.get("CLIPSIEVE_KILLED_OBJECTS", "150"))
 """`make bench-apply` takes 5,000, killed ten times, which keeps two cores busy for minutes."""
-KILLS = 10 if OBJECTS >= 500 else 3
+KILLS = 10 if OBJECTS >= 500 else 2
 
 
 @only_moto

@@ -1,6 +1,7 @@
 """A second look by a local detector: at the uncertain band alone, once, with every image accounted for."""
 
 import json
+import multiprocessing
 import re
 import shutil
 import signal
@@ -183,10 +184,10 @@ def test_questions_do_not_disturb_each_other(kind: str, detectors: Callable[...,
 def test_a_large_image_is_reduced_first(kind: str, detectors: Callable[..., Path]) -> None:
     """An image of many times the model's size takes little memory, and is answered as transformers would."""
     owl = Owl(kind, str(detectors(kind)), PERSON, "cpu")
-    image = Image.radial_gradient("L").resize((1500, 900)).convert("RGB")
+    image = Image.radial_gradient("L").resize((700, 420)).convert("RGB")
     as_it_is = owl.prepare(image)
     whole = owl._processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
-    assert (as_it_is.width_px, as_it_is.height_px, as_it_is.values.shape) == (1500, 900, whole.shape)
+    assert (as_it_is.width_px, as_it_is.height_px, as_it_is.values.shape) == (700, 420, whole.shape)
     assert (as_it_is.values - whole).abs().mean() < 0.02  # of about 4 from black to white
 
 
@@ -353,21 +354,35 @@ def _look(store: Path, detector: Path) -> None:
     planned(store, "owlv2", (0.0, 1.0), weights=str(detector), batch_size=1, part_images=1).run()
 
 
+def _looked_and_killed(store: Path, detector: Path, kills: int) -> None:
+    """Look so many times, each in a process of its own that is killed once it has written another part."""
+    assert import_transformers().Owlv2ForObjectDetection  # loaded once for all: that takes seconds
+    forks, parts = multiprocessing.get_context("fork"), 0
+    for _ in range(kills):
+        job = forks.Process(target=_look, args=(store, detector))
+        job.start()
+        while len(_parts(store)) <= parts and job.exitcode is None:
+            job.join(0.002)
+        job.kill()
+        job.join()
+        parts = len(_parts(store))
+
+
+def _parts(store: Path) -> list[Path]:
+    return [*store.glob("encoder=*/measurements/*/*.parquet")]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_killed_and_run_again(store: Path, detector: Path, processes: ForkServerContext) -> None:
     """Killed between parts, a second look goes on with the images that stand in no part yet."""
-    parts = 0
-    for _ in range(2):
-        job = processes.Process(target=_look, args=(store, detector))
-        job.start()
-        while len(shelf(store).parts("measurements")) <= parts and job.exitcode is None:
-            job.join(0.001)
-        job.kill()
-        job.join()
-        parts = len(shelf(store).parts("measurements"))
-        job.close()
-    assert 2 <= parts == rows_written(store)
+    looker = processes.Process(target=_looked_and_killed, args=(store, detector, 2))
+    looker.start()
+    looker.join()
+    assert looker.exitcode == 0
+    parts = shelf(store).parts("measurements")
+    assert len(parts) == len(_parts(store))
+    assert 2 <= len(parts) == rows_written(store)
     planned(store, "owlv2", (0.0, 1.0), weights=str(detector)).run()
     assert rows_written(store) == len(NAMES) == len(seen(store, "owlv2_person"))
 

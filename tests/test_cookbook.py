@@ -1,6 +1,8 @@
 """The cookbook: every question runs by name on every store, its parameters are checked, and the docs list it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import sql
 from query.asking.cookbook import Value, find_recipe, parse_settings, recipes
 from query.asking.headers import described_views, parameters, sentence
+from query.session import Session
 from store.errors import NotScored, QueryRefused, UnknownName, UsageError
 from store.layout import EncoderStore
 from store.prompts import add_prompts
@@ -24,13 +27,32 @@ GIVEN: dict[str, Value] = {
 }
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> EncoderStore:
+def asked_store(folder: Path) -> EncoderStore:
     """A small store with scores of two concepts, and a cached text."""
-    store = small_store(tmp_path / "store", pending=["later.jpg"])
+    store = small_store(folder, pending=["later.jpg"])
     add_prompts(store, ["a dog"], unit("a dog")[None])
     people, mask = ({f"in/{k:02}.jpg": k / step for k in range(12)} for step in (12, 24))
     return put_scores(store, {"people": people, "mask": mask})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EncoderStore:
+    """Such a store, at `store`."""
+    return asked_store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session over such a store, for tests that only ask it."""
+    with closing(ask(asked_store(tmp_path_factory.mktemp("cookbook")))) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session over a store without images."""
+    with closing(ask(new_store(tmp_path_factory.mktemp("empty")))) as session:
+        yield session
 
 
 def given(name: str) -> dict[str, Value]:
@@ -39,35 +61,33 @@ def given(name: str) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_question_is_answered(store: EncoderStore, name: str) -> None:
+def test_every_question_is_answered(asked: Session, name: str) -> None:
     """Each question runs on a store of ours with nothing given but what has no default."""
-    table = ask(store).cookbook(name, **given(name))
+    table = asked.cookbook(name, **given(name))
     assert table.num_columns > 0
     nothing_to_tell = {"changed_at_source", "gone_from_source", "odd_shapes", "same_bytes"}
     assert (table.num_rows > 0) == (name not in nothing_to_tell)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"similar_to_image", "similar_to_text"}))
-def test_an_empty_store_has_nothing_to_tell(tmp_path: Path, name: str) -> None:
+def test_an_empty_store_has_nothing_to_tell(empty: Session, name: str) -> None:
     """On a store without images a question has no rows, or says that there are no scores yet."""
-    session = ask(new_store(tmp_path / "store"))
     if any(parameter.endswith("concept") for parameter in find_recipe(name).parameters):
         with pytest.raises(NotScored, match="clipsieve score STORE people"):
-            session.cookbook(name, **given(name))
+            empty.cookbook(name, **given(name))
     else:
-        assert session.cookbook(name, **given(name)).num_rows == 0
+        assert empty.cookbook(name, **given(name)).num_rows == 0
 
 
-def test_parameters_are_bound(store: EncoderStore) -> None:
+def test_parameters_are_bound(asked: Session) -> None:
     """A parameter is a value, whatever stands in it; one that is left out has the default of the header."""
-    session = ask(store)
-    assert session.cookbook("highest", rows=2, concept="mask")["score"].to_pylist() == [
+    assert asked.cookbook("highest", rows=2, concept="mask")["score"].to_pylist() == [
         pytest.approx(11 / 24),
         pytest.approx(10 / 24),
     ]
-    assert session.cookbook("highest").num_rows == 12
-    assert session.cookbook("share_by_folder", threshold=0.75)["removed"].to_pylist() == [3]
-    assert session.cookbook("strangest_in_folder", folder="in' or true --").num_rows == 0
+    assert asked.cookbook("highest").num_rows == 12
+    assert asked.cookbook("share_by_folder", threshold=0.75)["removed"].to_pylist() == [3]
+    assert asked.cookbook("strangest_in_folder", folder="in' or true --").num_rows == 0
 
 
 def test_a_threshold_includes_equality_as_it_is_written(tmp_path: Path) -> None:
@@ -97,11 +117,11 @@ def test_a_threshold_includes_equality_as_it_is_written(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_word_is_one_sentence(
-    store: EncoderStore, name: str, values: dict[str, Value], kind: type[Exception], says: str
+    asked: Session, name: str, values: dict[str, Value], kind: type[Exception], says: str
 ) -> None:
     """An unknown question or parameter has a nearest one; a missing or impossible value is named."""
     with pytest.raises(kind, match=says):
-        ask(store).cookbook(name, **values)
+        asked.cookbook(name, **values)
 
 
 def test_settings_are_names_and_values() -> None:
@@ -183,18 +203,18 @@ def test_the_page_lists_the_cookbook() -> None:
     assert _table("The cookbook") == expected
 
 
-def test_the_page_lists_views_and_macros(store: EncoderStore) -> None:
+def test_the_page_lists_views_and_macros(asked: Session) -> None:
     """docs/sql.md has a row for every view that can be asked, and for every macro, and for no other."""
     assert set(_table("Views")) == {name for name, _ in described_views()}
     macros = [name.removeprefix("macros/") for name in sql.names("macros")]
     assert [name.partition("(")[0] for name in _table("Macros")] == macros
     for view in _table("Views"):
-        assert ask(store).sql(f"from {view} limit 1").num_columns > 0
+        assert asked.sql(f"from {view} limit 1").num_columns > 0
 
 
-def test_the_pages_queries_are_answered(store: EncoderStore) -> None:
+def test_the_pages_queries_are_answered(asked: Session) -> None:
     """Every query of docs/sql.md is one that a store answers."""
     queries = re.findall(r"^```sql\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
     assert len(queries) >= 4
     for query in queries:
-        assert ask(store).sql(query).num_columns > 0
+        assert asked.sql(query).num_columns > 0

@@ -93,7 +93,7 @@ def said(graph: Graph) -> tuple[Any, ...]:
     return rows, graph.pairs, sorted(graph.chains.tolist())
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(rankings(), st.sampled_from(["any", "same", "different"]), st.sampled_from([0.9, 0.95, 1.0]))
 def test_a_crowd_is_as_all_its_pairs(images: Ranked, groups: str, at: float) -> None:
     """The same images go, for the same partners, as if all pairs were written; as many are counted and chained."""
@@ -179,10 +179,10 @@ def answers(session: Session, words: Mapping[str, Any], thresholds: Sequence[flo
     return [*shown, *session.duplicates_by_threshold((), **words).to_pylist()]
 
 
-@settings(max_examples=3)
-@given(crowds(), st.lists(st.sampled_from(WORDS), min_size=2, max_size=2, unique_by=id))
+@settings(max_examples=4)
+@given(crowds(), st.sampled_from(WORDS))
 def test_crowds_answer_as_all_their_pairs(
-    tmp_path_factory: pytest.TempPathFactory, crowd: Crowd, asked: list[Mapping[str, str]]
+    tmp_path_factory: pytest.TempPathFactory, crowd: Crowd, words: Mapping[str, str]
 ) -> None:
     """Whatever is asked, and whichever images are still listed: the same partners, cosines, tiers and counts."""
     folder = tmp_path_factory.mktemp("crowds")
@@ -190,9 +190,8 @@ def test_crowds_answer_as_all_their_pairs(
         closing(ask(crowd.opened(folder / "pairs", crowded=False))) as whole,
         closing(ask(crowd.opened(folder / "crowds", crowded=True))) as short,
     ):
-        for words in asked:
-            thresholds = [0.9, 0.97, 1.0]
-            assert answers(short, words, thresholds) == answers(whole, words, thresholds)
+        thresholds = [0.9, 0.97, 1.0]
+        assert answers(short, words, thresholds) == answers(whole, words, thresholds)
 
 
 def placeholders(folder: Path) -> EncoderStore:

@@ -16,12 +16,17 @@ from click.testing import CliRunner
 import clipsieve
 from embed.demo.command import PREFIX, SEED, THRESHOLDS
 from embed.demo.judge import ANSWERS, auc, f1
-from embed.demo.scenes import write_scenes
+from embed.demo.scenes import Drawn, write_scenes
 from embed.demo.server import s3_server
 from store.s3 import S3Options
 
-PICTURES = 300
-DRAWN = {drawn.name: drawn for drawn in write_scenes(PICTURES, SEED)}
+PICTURES = 150
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Drawn]:
+    """What the demo draws, with what is true of it, by name."""
+    return {one.name: one for one in write_scenes(PICTURES, SEED)}
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +48,17 @@ def _rows(folder: Path, name: str) -> list[dict[str, str]]:
         return [{**row, "key": row["key"].removeprefix(f"{PREFIX}/")} for row in csv.DictReader(file)]
 
 
-def test_every_object_is_accounted_for(shown: tuple[Path, str]) -> None:
+def test_every_object_is_accounted_for(shown: tuple[Path, str], drawn: dict[str, Drawn]) -> None:
     """The three manifests of the demo hold everything that it drew, each once."""
     folder, _ = shown
     keys = [row["key"] for name in ("removed", "kept", "errors") for row in _rows(folder, name)]
-    assert sorted(keys) == sorted(DRAWN)
+    assert sorted(keys) == sorted(drawn)
 
 
-def test_what_is_damaged_on_purpose_fails_and_nothing_else(shown: tuple[Path, str]) -> None:
+def test_what_is_damaged_on_purpose_fails_and_nothing_else(shown: tuple[Path, str], drawn: dict[str, Drawn]) -> None:
     """Just the files that were damaged on purpose stand in errors.csv."""
     folder, _ = shown
-    damaged = sorted(name for name, drawn in DRAWN.items() if drawn.damage)
+    damaged = sorted(name for name, one in drawn.items() if one.damage)
     assert [row["key"] for row in sorted(_rows(folder, "errors"), key=lambda row: row["key"])] == damaged
     assert damaged
 
@@ -61,11 +66,13 @@ def test_what_is_damaged_on_purpose_fails_and_nothing_else(shown: tuple[Path, st
 @pytest.mark.parametrize(
     ("concept", "least_auc", "least_f1"), [("people", 0.97, 0.9), ("mask", 0.97, 0.88), ("sunglasses", 0.98, 0.9)]
 )
-def test_scores_agree_with_the_truth(shown: tuple[Path, str], concept: str, least_auc: float, least_f1: float) -> None:
+def test_scores_agree_with_the_truth(
+    shown: tuple[Path, str], drawn: dict[str, Drawn], concept: str, least_auc: float, least_f1: float
+) -> None:
     """From bucket to score, the whole path tells what was drawn; masks and sunglasses are asked of faces."""
     folder, _ = shown
     rows = [row for name in ("removed", "kept") for row in _rows(folder, name)]
-    known = [(row, truth) for row in rows if (truth := DRAWN[row["key"]].truth)]
+    known = [(row, truth) for row in rows if (truth := drawn[row["key"]].truth)]
     asked = [(row, truth) for row, truth in known if concept == "people" or truth.face]
     scores = np.array([float(row[concept]) for row, _ in asked])
     yes = np.array([ANSWERS[concept](truth) for _, truth in asked])
@@ -73,13 +80,13 @@ def test_scores_agree_with_the_truth(shown: tuple[Path, str], concept: str, leas
     assert f1(scores, yes, THRESHOLDS[concept]) >= least_f1
 
 
-def test_what_is_removed_is_covered(shown: tuple[Path, str]) -> None:
+def test_what_is_removed_is_covered(shown: tuple[Path, str], drawn: dict[str, Drawn]) -> None:
     """Nine in ten of what is removed shows a worn mask or dark glasses; nine in ten of what does is removed."""
     folder, _ = shown
     covered = {
         name
-        for name, drawn in DRAWN.items()
-        if drawn.truth and (drawn.truth.mask == "worn" or drawn.truth.glasses == "sunglasses")
+        for name, one in drawn.items()
+        if one.truth and (one.truth.mask == "worn" or one.truth.glasses == "sunglasses")
     }
     removed = {row["key"] for row in _rows(folder, "removed")}
     assert len(removed & covered) >= 0.9 * len(removed)

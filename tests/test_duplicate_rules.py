@@ -233,7 +233,7 @@ def mixtures(draw: st.DrawFn) -> Mixture:
     return Mixture(images, pairs, rules)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(mixtures())
 def test_every_duplicate_has_a_partner_that_is_kept(tmp_path_factory: pytest.TempPathFactory, mixture: Mixture) -> None:
     """Its partner is as close as the rule says and kept in the end; what stays is as the ranking says; counts agree."""

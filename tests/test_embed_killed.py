@@ -4,11 +4,10 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -23,12 +22,13 @@ from tests.stores import files_of
 
 pytestmark = pytest.mark.slow
 
-KILLS = 10
+FILES = range(6)
+"""How many files more there are when a job is killed: none, those of a part in any state, and those of the next."""
 
 
 def _embed_in_small_parts(source: Path, store: Path, encoder: Path) -> None:
     tempfile.tempdir = str(store.parent)  # what a killed process leaves there goes with the test
-    embed(source, store, encoder, part_rows=1)
+    embed(source, store, encoder, part_rows=1, decoders=1)
 
 
 def _files(folder: Path) -> int:
@@ -38,17 +38,17 @@ def _files(folder: Path) -> int:
 
 @pytest.mark.parametrize("seed", [1])
 @pytest.mark.timeout(300)
-def test_killed_ten_times(
+def test_killed_six_times(
     photos: Path, tiny_encoder: Path, tmp_path: Path, processes: ForkServerContext, seed: int
 ) -> None:
-    """Killed at ten random moments and restarted each time, a job ends with the very rows of an undisturbed one."""
+    """Killed at six moments of its writing, and run again each time, a job ends with the rows of an undisturbed one."""
     dice = random.Random(seed)
     place, undisturbed = tmp_path / "store", tmp_path / "undisturbed"
     kills = 0
-    while kills < KILLS:
+    for more in dice.sample(FILES, len(FILES)):
         job = processes.Process(target=_embed_in_small_parts, args=(photos, place, tiny_encoder))
         job.start()
-        goal = _files(place) + dice.randrange(6)
+        goal = _files(place) + more
         while _files(place) < goal and job.exitcode is None:
             job.join(0.001)
         job.kill()
@@ -58,7 +58,7 @@ def test_killed_ten_times(
         assert job.exitcode == -signal.SIGKILL
         kills += 1
         job.close()
-    assert kills == KILLS, "the job was over before it was killed often enough"
+    assert kills == len(FILES), "the job was over before it was killed often enough"
     last = embed(photos, place, tiny_encoder, part_rows=1)
     assert last.pending == 0
     assert 0 < last.already_done < last.listed
@@ -108,49 +108,68 @@ def _has_parts(place: Path) -> bool:
     return any(place.glob("encoder=*/images/*.parquet"))
 
 
-@pytest.mark.parametrize("s3", ["moto"], indirect=True)
-def test_asked_to_stop(album: str, gate: threading.Event, tiny_encoder: Path, tmp_path: Path) -> None:
-    """On SIGTERM a job finishes the part in hand, says so and ends with code 3; the next one goes on from there."""
-    command = [sys.executable, "-m", "clipsieve", *_words(album, tmp_path, tiny_encoder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        while not _has_parts(tmp_path):
-            with pytest.raises(subprocess.TimeoutExpired):  # it is still running
-                job.wait(0.01)
-        job.terminate()
-        gate.set()
-        said, complained = job.communicate(timeout=60)
-    assert job.returncode == 3, complained
-    assert "Stopped as asked; what is done is kept, and the same command goes on from here." in said
-    done = len(all_rows(tmp_path))
-    assert 3 <= done < 20
-    assert said.startswith(f"Embedded {done} images in ")
-    assert len(complained.splitlines()) == 1  # the encoder
-    assert embed(album, tmp_path, tiny_encoder).already_done == done
-    assert list(outcomes(tmp_path).values()) == ["embedded"] * 20
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
 
 
-@pytest.mark.parametrize("s3", ["moto"], indirect=True)
-def test_interrupted(
+@pytest.fixture
+def signalled(
     album: str, gate: threading.Event, tiny_encoder: Path, tmp_path: Path, processes: ForkServerContext
+) -> Callable[[signal.Signals], Ended]:
+    """Embed the album into `store`, send this signal once a part is written, and wait for the end."""
+
+    def run(number: signal.Signals) -> Ended:
+        said = [tmp_path / name for name in ("stdout", "stderr")]
+        words = _words(album, tmp_path / "store", tiny_encoder)
+        job = processes.Process(target=_run_command, args=(words, dict(os.environ), *said))
+        job.start()
+        while not _has_parts(tmp_path / "store") and job.exitcode is None:
+            job.join(0.01)
+        assert job.exitcode is None
+        assert job.pid
+        os.kill(job.pid, number)
+        gate.set()
+        job.join()
+        return Ended(job.exitcode, *(path.read_text(encoding="utf-8") for path in said))
+
+    return run
+
+
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_asked_to_stop(
+    album: str, signalled: Callable[[signal.Signals], Ended], tiny_encoder: Path, tmp_path: Path
 ) -> None:
+    """On SIGTERM a job finishes the part in hand, says so and ends with code 3; the next one goes on from there."""
+    job, place = signalled(signal.SIGTERM), tmp_path / "store"
+    assert job.exit_code == 3, job.stderr
+    assert "Stopped as asked; what is done is kept, and the same command goes on from here." in job.stdout
+    done = len(all_rows(place))
+    assert 3 <= done < 20
+    assert job.stdout.startswith(f"Embedded {done} images in ")
+    assert len(job.stderr.splitlines()) == 1  # the encoder
+    assert embed(album, place, tiny_encoder).already_done == done
+    assert list(outcomes(place).values()) == ["embedded"] * 20
+
+
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_interrupted(signalled: Callable[[signal.Signals], Ended], tmp_path: Path) -> None:
     """Ctrl-C is as good as SIGTERM."""
-    job = processes.Process(target=_run_command, args=(_words(album, tmp_path, tiny_encoder), dict(os.environ)))
-    job.start()
-    while not _has_parts(tmp_path) and job.exitcode is None:
-        job.join(0.01)
-    assert job.pid
-    os.kill(job.pid, signal.SIGINT)
-    gate.set()
-    job.join()
-    assert job.exitcode == 3
-    assert 3 <= len(all_rows(tmp_path)) < 20
+    job = signalled(signal.SIGINT)
+    assert job.exit_code == 3, job.stderr
+    assert 3 <= len(all_rows(tmp_path / "store")) < 20
 
 
-def _run_command(words: list[str], environment: dict[str, str]) -> None:
+def _run_command(words: list[str], environment: dict[str, str], stdout: Path, stderr: Path) -> None:
     os.environ.update(environment)
     with (
-        Path(os.devnull).open("w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
+        stdout.open("w", encoding="utf-8") as said,
+        stderr.open("w", encoding="utf-8") as complained,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(complained),
     ):
         clipsieve.main(words)

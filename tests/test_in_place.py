@@ -478,7 +478,7 @@ def test_killed_in_the_middle(tmp_path: Path, killed_after: Callable[..., int | 
 
     At each of these moments no manifest names a missing file.
     """
-    groups, kills, dice = 200, 2, random.Random(300)
+    groups, kills, dice = 60, 2, random.Random(300)
     tree = draw(tmp_path / "tree", groups, seed=groups)
     run = tree.run(tmp_path / "run")
     before = tree_hash(tree.root)

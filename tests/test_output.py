@@ -1,22 +1,42 @@
 """Answers as tables for people and as CSV, JSON and Parquet for machines: nothing is lost on the way."""
 
 import json
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import clipsieve
 from query.output import cell, megabytes
+from query.session import Session
 from tests.commands import parsed, typed
-from tests.stores import HashTower, add_part, embedded, listed, stepped_store
+from tests.stores import HashTower, add_part, ask, embedded, listed, stepped_store
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _place(_stepped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that holds `store`, in which the user stands: twelve images that score 0, 1/12, 2/12, … as people."""
-    stepped_store(tmp_path / "store")
+    shutil.copytree(_stepped, tmp_path / "store")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def _stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a store, to be copied."""
+    folder = tmp_path_factory.mktemp("output") / "store"
+    stepped_store(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session over such a store with scores of `mask`, and so with prompts."""
+    with closing(ask(stepped_store(tmp_path_factory.mktemp("output") / "store"), HashTower())) as session:
+        session.score("mask")
+        yield session
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +62,12 @@ def test_machines_read_every_value(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 @pytest.mark.parametrize("view", ["images", "current_images", "current_objects", "scores", "thumbnails", "prompts"])
-def test_every_view_in_every_format(view: str, kind: str) -> None:
+def test_every_view_in_every_format(scored: Session, view: str, kind: str) -> None:
     """Every documented view can be had whole in every format, vectors, times and pictures included."""
-    typed("score", "store", "mask")
-    (expected,) = parsed(typed("sql", "store", f"select count(*) as n from {view}", "--format", "json"), "json")  # noqa: S608
-    rows = parsed(typed("sql", "store", f"from {view}", "--format", kind), kind)
-    assert len(rows) == expected["n"] > 0
+    expected = scored.sql(f"select count(*) as n from {view}")["n"].to_pylist()  # noqa: S608
+    place = Path(scored.store.location.uri).parent
+    rows = parsed(typed("sql", str(place), f"from {view}", "--format", kind), kind)
+    assert [len(rows)] == expected != [0]
 
 
 def test_lists_in_csv_are_json() -> None:

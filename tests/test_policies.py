@@ -3,7 +3,9 @@
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -11,6 +13,7 @@ import pytest
 
 from query.rules.policies.kinds import ImageRule, ShareRule, SurvivorsRule
 from query.rules.policies.policy import KINDS, Policy, find_policy, parse_policy, shipped_policies
+from query.session import Session
 from query.toml_lines import lines_of
 from store.errors import NotScored, UnknownName, UsageError
 from store.layout import EncoderStore
@@ -28,10 +31,22 @@ def store(tmp_path: Path) -> EncoderStore:
     return stepped_store(tmp_path / "store")
 
 
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session over such a store for all policies, so what one of them broke the next ones would meet."""
+    with closing(ask(stepped_store(tmp_path_factory.mktemp("policies")))) as session:
+        yield session
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One database for all that is parsed."""
+    return duckdb.connect()
+
+
 def parsed(text: str, folder: Path | None = None) -> Policy:
     """The policy of a text, in a file named p.toml."""
-    with duckdb.connect() as connection:
-        return parse_policy(connection, text, "p.toml", folder)
+    return parse_policy(_database(), text, "p.toml", folder)
 
 
 def file_of(folder: Path, text: str, name: str = "p.toml") -> str:
@@ -231,33 +246,32 @@ def test_what_is_no_policy(tmp_path: Path, text: str, kind: type[Exception], say
     ],
 )
 def test_what_a_store_cannot_be_asked(
-    store: EncoderStore, tmp_path: Path, text: str, kind: type[Exception], says: str
+    asked: Session, tmp_path: Path, text: str, kind: type[Exception], says: str
 ) -> None:
     """What a policy asks that the store does not hold is named with the line, when it is put to the store."""
     policy = file_of(tmp_path, text)
-    session = ask(store)
-    for put in (session.select, session.decisions, lambda policy: session.export(str(tmp_path / "run"), policy)):
+    for put in (asked.select, asked.decisions, lambda policy: asked.export(str(tmp_path / "run"), policy)):
         with pytest.raises((UsageError, NotScored), match=says) as caught:
             put(policy)
         assert type(caught.value) is kind
         assert "p.toml, line" in str(caught.value)
     assert not (tmp_path / "run").exists()
-    assert session.select(remove=["people >= 0.5"]).removed == 6  # the same session goes on
+    assert asked.select(remove=["people >= 0.5"], nearest=0).removed == 6  # the same session goes on
 
 
-def test_missing_scores_are_named_all_at_once(store: EncoderStore) -> None:
+def test_missing_scores_are_named_all_at_once(asked: Session) -> None:
     """A policy that asks for several concepts without scores names the one command that scores them."""
     with pytest.raises(NotScored, match=r"asks for mask, sunglasses, .*`clipsieve score STORE mask sunglasses`"):
-        ask(store).select("occlusion")
+        asked.select("occlusion")
 
 
-def test_an_unknown_policy(store: EncoderStore, tmp_path: Path) -> None:
+def test_an_unknown_policy(asked: Session, tmp_path: Path) -> None:
     """A name that is no shipped policy is answered with the nearest; a file that is not there is named."""
     with pytest.raises(UnknownName, match=r"no policy 'oclusion'.*Nearest: occlusion\.") as caught:
-        ask(store).select("oclusion")
+        asked.select("oclusion")
     assert all(name in str(caught.value) for name in shipped_policies())
     with pytest.raises(UsageError, match=r"Cannot read the policy file .*no\.toml"):
-        ask(store).select(str(tmp_path / "no.toml"))
+        asked.select(str(tmp_path / "no.toml"))
 
 
 def test_a_policys_hash_is_that_of_its_file(tmp_path: Path) -> None:
@@ -271,13 +285,13 @@ def test_a_policys_hash_is_that_of_its_file(tmp_path: Path) -> None:
             find_policy(connection, str(tmp_path / "p.toml"))
 
 
-def test_a_policy_or_conditions(store: EncoderStore) -> None:
+def test_a_policy_or_conditions(asked: Session) -> None:
     """One of the two is asked for; one text in place of a list would be read letter by letter, and is refused."""
     for policy, remove in ((None, []), ("people-strict", ["true"])):
         with pytest.raises(UsageError, match="one of the two"):
-            ask(store).select(policy, remove)
+            asked.select(policy, remove)
     with pytest.raises(UsageError, match=r"remove=\['people >= 0\.5'\]"):
-        ask(store).select(remove="people >= 0.5")
+        asked.select(remove="people >= 0.5")
 
 
 # tables of one's own
@@ -333,23 +347,23 @@ def test_a_group_by_a_column_of_a_table(tmp_path: Path) -> None:
         ("", UsageError, "p.toml, line 4: the table 't'"),
     ],
 )
-def test_what_is_no_table(store: EncoderStore, tmp_path: Path, csv: str, kind: type[Exception], says: str) -> None:
+def test_what_is_no_table(asked: Session, tmp_path: Path, csv: str, kind: type[Exception], says: str) -> None:
     """A table that would double an image, hide a column or belong to nothing is refused."""
     (tmp_path / "t.csv").write_text(csv)
     column = "b" if kind is UnknownName else "a"
     policy = file_of(tmp_path, f'{RULE}remove = "{column} = 1"\n[table.t]\npath = "t.csv"\non = "key"\n')
     with pytest.raises(UsageError, match=says) as caught:
-        ask(store).select(policy)
+        asked.select(policy)
     assert type(caught.value) is kind
 
 
-def test_two_tables_may_not_share_a_column(store: EncoderStore, tmp_path: Path) -> None:
+def test_two_tables_may_not_share_a_column(asked: Session, tmp_path: Path) -> None:
     """A column of one table is there already for the next."""
     for name in ("t", "u"):
         (tmp_path / f"{name}.csv").write_text("key,a\nin/00.jpg,1\n")
     tables = "".join(f'[table.{name}]\npath = "{name}.csv"\non = "key"\n' for name in ("t", "u"))
     with pytest.raises(UsageError, match=r"line 7: the table 'u' has a column 'a', which is there already"):
-        ask(store).select(file_of(tmp_path, f'{RULE}remove = "a = 1"\n{tables}'))
+        asked.select(file_of(tmp_path, f'{RULE}remove = "a = 1"\n{tables}'))
 
 
 # groups

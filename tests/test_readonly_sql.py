@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,11 +129,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def session(place: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    """The store, opened by a user who stands beside it."""
-    monkeypatch.chdir(place)
-    return Session.open("store", lambda _encoder: HashTower())
+@pytest.fixture(scope="module")
+def session(place: Path) -> Iterator[Session]:
+    """The store, opened by a user who stands beside it, for all queries: what one of them broke others would meet."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        with closing(Session.open("store", lambda _encoder: HashTower())) as opened:
+            yield opened
 
 
 @pytest.fixture(autouse=True)

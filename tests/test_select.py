@@ -4,7 +4,8 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from query.deliver import forms, manifests
 from query.deliver.manifests import MANIFESTS
 from query.rules.policies.policy import shipped_policies
+from query.session import Session
 from store.layout import EncoderStore
 from tests.commands import one_line, parsed, typed
 from tests.stores import (
@@ -47,6 +49,13 @@ THRESHOLDS = ("0.1", "0.5", "0.7", "0.9")
 def store(tmp_path: Path) -> EncoderStore:
     """Twelve images that score 0, 1/12, 2/12, … as people, one that failed, one file that is no image."""
     return stepped_store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session over such a store, for tests that only ask it."""
+    with closing(ask(stepped_store(tmp_path_factory.mktemp("selected")))) as session:
+        yield session
 
 
 def file_of(folder: Path, text: str, name: str = "p.toml") -> str:
@@ -159,7 +168,7 @@ faces = st.fixed_dictionaries({"folder": st.sampled_from(FOLDERS), "people": sco
 
 
 @given(st.lists(faces, min_size=1, max_size=16), st.lists(rules_of_all_kinds, min_size=1, max_size=5))
-@settings(max_examples=12)
+@settings(max_examples=9)
 def test_a_policy_decides_as_the_model_does(images: list[dict[str, Any]], rules: list[Modelled]) -> None:
     """First rule, all rules, overlaps, totals and manifests are those of a plain model, for rules of every kind."""
     first, every = decide(images, rules)
@@ -170,7 +179,7 @@ def test_a_policy_decides_as_the_model_does(images: list[dict[str, Any]], rules:
         session = ask(store)
         found = session.select(policy)
         rows = {row["uri"]: row for row in session.decisions(policy).to_pylist()}
-        run = session.export(f"{folder}/run", policy)
+        run = session.export(f"{folder}/run", policy, report=False)
         written = {name: read_csv(Path(run.place, f"{name}.csv")) for name in MANIFESTS}
     decided = [rows[f"s3://photos/in/{image['folder']}/{k}.jpg"] for k, image in enumerate(images)]
     assert [row["rule"] for row in decided] == [None if k is None else str(k) for k in first]
@@ -227,7 +236,7 @@ def test_select_is_sweep_is_export(people: list[float], one: str, other: str) ->
         removed = []
         for number, threshold in enumerate((low, high)):
             found = session.select(remove=[f"people >= {threshold}"])
-            run = session.export(f"{folder}/run{number}", remove=[f"people >= {threshold}"])
+            run = session.export(f"{folder}/run{number}", remove=[f"people >= {threshold}"], report=False)
             row = swept[float(threshold)]
             assert (found.removed, found.kept) == (row["removed"], row["kept"]) == (run.removed, run.kept)
             assert len(removed_keys(run.place, "removed.csv")) == found.removed
@@ -238,9 +247,9 @@ def test_select_is_sweep_is_export(people: list[float], one: str, other: str) ->
 # what decided
 
 
-def decisions(store: EncoderStore, *rules: str) -> dict[str, tuple[Any, ...]]:
+def decisions(session: Session, *rules: str) -> dict[str, tuple[Any, ...]]:
     """By key, what each decision rests on: attribute, score, operator, threshold."""
-    rows = ask(store).decisions(remove=rules).to_pylist()
+    rows = session.decisions(remove=rules).to_pylist()
     return {
         row["uri"].removeprefix("s3://photos/in/"): (row["attribute"], row["score"], row["operator"], row["threshold"])
         for row in rows
@@ -263,14 +272,14 @@ def decisions(store: EncoderStore, *rules: str) -> dict[str, tuple[Any, ...]]:
         ("people >= (select avg(people) from scores)", "06.jpg", (None, None, None, None)),
     ],
 )
-def test_the_deciding_fact(store: EncoderStore, rule: str, key: str, fact: tuple[Any, ...]) -> None:
+def test_the_deciding_fact(asked: Session, rule: str, key: str, fact: tuple[Any, ...]) -> None:
     """A decision names the first comparison with a number that holds for its image, and the score; else nothing."""
-    assert decisions(store, rule)[key] == fact
+    assert decisions(asked, rule)[key] == fact
 
 
-def test_a_fact_is_of_the_rule_that_decided(store: EncoderStore) -> None:
+def test_a_fact_is_of_the_rule_that_decided(asked: Session) -> None:
     """Of two rules that hold, the deciding one's comparison stands there, also where its column is another's too."""
-    found = decisions(store, "people >= 0.9", "people >= 0.5", "width_px > 5")
+    found = decisions(asked, "people >= 0.9", "people >= 0.5", "width_px > 5")
     assert found["11.jpg"] == ("people", 0.9166667, ">=", 0.9)
     assert found["06.jpg"] == ("people", 0.5, ">=", 0.5)
     assert found["00.jpg"] == ("width_px", 640.0, ">", 5.0)
@@ -292,20 +301,20 @@ def test_a_group_says_its_share_and_its_survivors(tmp_path: Path) -> None:
     }
 
 
-def test_a_rule_over_vectors(store: EncoderStore) -> None:
+def test_a_rule_over_vectors(asked: Session) -> None:
     """A rule may ask of the embedding itself, which is read from the files, and of scores beside it."""
     rules = ["list_inner_product(embedding, embedding) > 0.5 and people >= 0.5"]
-    found = ask(store).select(remove=rules)
+    found = asked.select(remove=rules)
     assert found.removed == 6
-    assert decisions(store, *rules)["06.jpg"] == ("people", 0.5, ">=", 0.5)
+    assert decisions(asked, *rules)["06.jpg"] == ("people", 0.5, ">=", 0.5)
 
 
 # select
 
 
-def test_the_nearest_to_each_threshold(store: EncoderStore) -> None:
+def test_the_nearest_to_each_threshold(asked: Session) -> None:
     """The nearest for which a comparison holds come first, equality among them, then those of the other side."""
-    found = ask(store).select(remove=["people >= 0.5", "width_px < 640"], nearest=2).nearest.to_pylist()
+    found = asked.select(remove=["people >= 0.5", "width_px < 640"], nearest=2).nearest.to_pylist()
     near = [(n["comparison"], n["holds"], n["uri"][-6:-4], n["score"], n["distance"]) for n in found]
     assert near[:4] == [
         ("people >= 0.5", True, "06", 0.5, 0.0),
@@ -333,16 +342,16 @@ def test_the_nearest_to_each_threshold(store: EncoderStore) -> None:
         ("len(key) = 9 and try_cast(key as integer) is null and people >= 0.5", {"05"}),
     ],
 )
-def test_the_nearest_are_those_that_it_matters_for(store: EncoderStore, rule: str, below: set[str]) -> None:
+def test_the_nearest_are_those_that_it_matters_for(asked: Session, rule: str, below: set[str]) -> None:
     """Of several comparisons each shows the images whose fate it decides; where that cannot be told, all of them."""
-    near = ask(store).select(remove=[rule], nearest=1).nearest.to_pylist()
+    near = asked.select(remove=[rule], nearest=1).nearest.to_pylist()
     assert {n["uri"][-6:-4] for n in near if n["comparison"].startswith("people >=") and not n["holds"]} == below
 
 
-def test_without_nearest(store: EncoderStore) -> None:
+def test_without_nearest(asked: Session) -> None:
     """With nearest=0 there is a table without rows, of the same columns."""
-    selection = ask(store).select(remove=["people >= 0.5"])
-    assert ask(store).select(remove=["people >= 0.5"], nearest=0).nearest.schema == selection.nearest.schema
+    selection = asked.select(remove=["people >= 0.5"])
+    assert asked.select(remove=["people >= 0.5"], nearest=0).nearest.schema == selection.nearest.schema
 
 
 def test_nothing_stays_behind(store: EncoderStore, tmp_path: Path) -> None:
@@ -379,10 +388,10 @@ survivors_below = 5
 """
 
 
-def test_more_rules_than_bits(store: EncoderStore) -> None:
+def test_more_rules_than_bits(asked: Session) -> None:
     """Sixty-six rules, more than an integer has bits, are counted as three are."""
     rules = [f"people >= {k / 66}" for k in range(66, 0, -1)]
-    found = ask(store).select(remove=rules, nearest=0)
+    found = asked.select(remove=rules, nearest=0)
     assert found.removed == 11
     assert sum(row["decides"] for row in found.rules.to_pylist()) == 11
     assert [row["holds_for"] for row in found.rules.to_pylist()] == [
@@ -496,7 +505,8 @@ def test_manifests_are_written_a_range_at_a_time(
     store = small_store(tmp_path / "store", [*keys, *odd], pending=["late.jpg", "anna/later.jpg"])
     masks = {f"in/anna/{k}.jpg": 0.9 for k in range(2)} | {"in/ben/0.jpg": 0.7}
     store = put_scores(store, {"mask": masks, "sunglasses": {}})
-    whole = ask(store).export(str(tmp_path / "whole"), "occlusion", jsonl=True)
+    session = ask(store)
+    whole = session.export(str(tmp_path / "whole"), "occlusion", jsonl=True)
     append, appended = forms._append, []
 
     def noted(part: Path, path: Path) -> None:
@@ -505,7 +515,7 @@ def test_manifests_are_written_a_range_at_a_time(
 
     monkeypatch.setattr(manifests, "RANGE_OBJECTS", at_a_time)
     monkeypatch.setattr(forms, "_append", noted)
-    run = ask(store).export(str(tmp_path / "run"), "occlusion", jsonl=True)
+    run = session.export(str(tmp_path / "run"), "occlusion", jsonl=True)
     assert len(appended) >= (1 + more_ranges) * len(MANIFESTS)
     for name in ("removed", "kept", "quarantined", "errors", "pending", "listed"):
         assert getattr(run, name) == getattr(whole, name)

@@ -224,14 +224,28 @@ ORDERED = {*ORDERED_APPLY, *ORDERED_DELIVERS, *ORDERED_DUPLICATES, *ORDERED_RULE
 ORDERED |= {name for folder in ORDERED_FOLDERS for name in sql.names(folder)}
 
 
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty database in UTC, as the session opens it."""
+@pytest.fixture(scope="module")
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB in UTC, as the session opens it: opening it takes longer than a query."""
     with duckdb.connect() as opened:
         opened.execute("set timezone = 'UTC'")
         opened.execute("set arrow_lossless_conversion = true")
         opened.create_function("presign", presign, [VARCHAR, VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
         yield opened
+
+
+@pytest.fixture
+def connection(_database: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same with an empty database, which goes with all that a test creates."""
+    _database.execute("attach ':memory:' as case_db")
+    _database.execute("use case_db")
+    yield _database
+    _database.execute("use memory")
+    _database.execute("detach case_db")
+    temporary = "select table_name, 'table' from duckdb_tables() where temporary union all "
+    temporary += "select view_name, 'view' from duckdb_views() where temporary and not internal"
+    for name, kind in _database.execute(temporary).fetchall():
+        _database.execute(f"drop {kind} temp.{name}")
 
 
 def answer(connection: duckdb.DuckDBPyConnection, case: Case) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import pytest
 
 from embed.encoders import torchvision_shim as shim
 from store.errors import MissingExtra
-from tests.tiny_encoder import write_tiny_encoder
 
 
 def test_reading_words_of_local_models_loads_no_torch() -> None:
@@ -24,7 +23,7 @@ def test_reading_words_of_local_models_loads_no_torch() -> None:
     assert done.stderr == ""
 
 
-def test_loading_says_nothing_on_stderr(tmp_path: Path) -> None:
+def test_loading_says_nothing_on_stderr(tiny_encoder: Path) -> None:
     """A load in a fresh process prints nothing, leaves the root logger without a handler, and torchvision usable.
 
     Of the libraries that take as long to import as all others, none is loaded that the model does not need.
@@ -36,37 +35,49 @@ def test_loading_says_nothing_on_stderr(tmp_path: Path) -> None:
         "assert not {'timm', 'transformers', 'torch._dynamo'} & set(sys.modules);"
         "import torchvision; print(towers.encoder.encoder_id)"
     )
-    place = f"local-dir:{write_tiny_encoder(tmp_path / 'tiny')}"
-    words = [sys.executable, "-W", "error", "-c", code, place]
+    words = [sys.executable, "-W", "error", "-c", code, f"local-dir:{tiny_encoder}"]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.startswith("tiny-open_clip_model.safetensors-")
 
 
-@pytest.mark.parametrize(
-    ("said", "sleeps"),
-    [({}, True), ({"OMP_WAIT_POLICY": "active"}, False)],
-    ids=["silent", "user"],
-)
-def test_threads_of_a_job_sleep_at_their_barriers(tmp_path: Path, said: dict[str, str], *, sleeps: bool) -> None:
-    """The OpenMP of a job's torch says that its threads never spin, unless the user has said how long they shall."""
-    code = (
-        "import sys; from embed.request import EmbedRequest; from embed.start import run\n"
-        "try: run(EmbedRequest(sys.argv[1], sys.argv[2], 'local-dir:missing'))\n"
-        "except Exception: assert 'torch' in sys.modules"
-    )
+def spin_counts(code: str, *words: str, **said: str) -> set[str]:
+    """How long threads spin, as each OpenMP that a fresh process loads says it; `said` are variables of the user."""
     kept = {name: value for name, value in os.environ.items() if name not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "missing"), str(tmp_path / "store")],
+        [sys.executable, "-c", code, *words],
         check=True,
         capture_output=True,
         text=True,
         env={**kept, **said, "OMP_DISPLAY_ENV": "verbose"},
     )
-    spins = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
-    if not spins:
+    found = set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr))
+    if not found:
         pytest.skip("torch has another OpenMP here than libgomp, which says nothing of this")
-    assert (set(spins) == {"0"}) is sleeps
+    return found
+
+
+def test_threads_of_a_job_sleep_at_their_barriers(tmp_path: Path) -> None:
+    """The OpenMP of a job's torch says that its threads never spin."""
+    code = (
+        "import sys; from embed.request import EmbedRequest; from embed.start import run\n"
+        "try: run(EmbedRequest(sys.argv[1], sys.argv[2], 'local-dir:missing'))\n"
+        "except Exception: assert 'torch' in sys.modules"
+    )
+    assert spin_counts(code, str(tmp_path / "missing"), str(tmp_path / "store")) == {"0"}
+
+
+def test_threads_spin_where_the_user_says_so() -> None:
+    """Where the user has said how long threads shall spin, that stays; shown by the OpenMP of torch, loaded alone."""
+    library = next(Path(shim.import_torch().__file__ or "").parent.glob("lib/libgomp*"), None)
+    if library is None:
+        pytest.skip("torch brings no libgomp of its own here")
+    code = (
+        "import ctypes, sys; from embed.encoders.torchvision_shim import wait_passively\n"
+        "wait_passively(); ctypes.CDLL(sys.argv[1]); assert 'torch' not in sys.modules"
+    )
+    assert spin_counts(code, str(library)) == {"0"}
+    assert "0" not in spin_counts(code, str(library), OMP_WAIT_POLICY="active")
 
 
 def test_loaded_torch_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
