@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
-from store.s3 import S3Options, connections
+from store.s3 import S3Options
 from store.s3.connections import Connections, Said
 from store.s3.gets import Gets
 from tests.servers import S3Server
@@ -169,7 +169,7 @@ def test_nobody_listens() -> None:
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes a request and says nothing is not waited for without end."""
-    monkeypatch.setattr(connections, "READ_TIMEOUT_S", 1)
+    monkeypatch.setattr("store.s3.client.READ_TIMEOUT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ReadTimeoutError):

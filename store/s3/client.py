@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 128
 """A client keeps so many; where more ask at once, urllib3 says so on stderr."""
 
-CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 """Between two pieces of an answer."""
 
@@ -46,7 +45,7 @@ def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Cli
         parameter_validation=False,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=MAX_CONNECTIONS,
-        connect_timeout=CONNECT_TIMEOUT_S,
+        connect_timeout=10,
         read_timeout=READ_TIMEOUT_S,
         # Some services send a whole object's checksum with a part of it, which then cannot match.
         response_checksum_validation="when_required",

@@ -5,6 +5,7 @@ It needs the extra `[embed]`, as no other command reads so many objects.
 https://curl.se/libcurl/c/libcurl-easy.html, https://curl.se/libcurl/c/CURLOPT_AWS_SIGV4.html
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,6 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 from botocore.httpsession import get_cert_path
-
-from store.s3.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 
 _BUFFER_BYTES = 1 << 17
 """An answer comes in pieces of so much at most; each takes the interpreter's lock for a moment."""
@@ -43,15 +42,15 @@ class Connections:
     """They stay open, one to each request in flight; for many threads at once."""
 
     def __init__(self, session: Any, base: str, region: str, agent: str) -> None:  # noqa: ANN401  # shows nothing
-        """Verify, and go through the proxy, as botocore's `session` does for URLs that begin with `base`."""
-        proxies = session._proxy_config  # noqa: SLF001
+        """Verify, wait, and go through the proxy, as botocore's `session` does for URLs that begin with `base`."""
+        proxies, timeout = session._proxy_config, session._timeout  # noqa: SLF001
         self._options: dict[int, Any] = {
             pycurl.AWS_SIGV4: f"aws:amz:{region}:s3",
             pycurl.BUFFERSIZE: _BUFFER_BYTES,
-            pycurl.CONNECTTIMEOUT: CONNECT_TIMEOUT_S,
+            pycurl.CONNECTTIMEOUT: math.ceil(timeout.connect_timeout),
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.LOW_SPEED_LIMIT: 1,  # bytes a second
-            pycurl.LOW_SPEED_TIME: READ_TIMEOUT_S,
+            pycurl.LOW_SPEED_TIME: math.ceil(timeout.read_timeout),
             pycurl.NOSIGNAL: 1,  # threads
             pycurl.PROXY: proxies.proxy_url_for(base) or "",  # empty: none, whatever the environment says
             pycurl.USERAGENT: agent,
