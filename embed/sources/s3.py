@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 READERS = MAX_CONNECTIONS
-"""Requests in flight: 128 at 100 ms each are 1,280 objects/s, which is what a process' Python can take."""
+"""Requests in flight: 128 at 100 ms each are 1,280 objects/s, more than a process' Python handles."""
 
 PAGE_KEYS: int | None = None
 """Keys to an answer; None for as many as the service gives, which is 1,000 on S3."""
