@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -47,7 +48,7 @@ class Recorder(BaseHTTPRequestHandler):
             status, body, headers = said.status, said.read(), {"ETag": said.headers["ETag"]}
             onward.close()
         else:
-            status, body, headers = 200, b"body", {"ETag": '"e"'}
+            status, body, headers = 200, self.server.body, {"ETag": '"e"'}
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -63,6 +64,7 @@ class Recording(QuietHTTPServer):
     """What came, and whether each connection ends after its answer, without a word of it."""
 
     closes = False
+    body = b"body"
 
     def __init__(self) -> None:
         """Listen on a free port."""
@@ -156,6 +158,22 @@ def test_connections_are_kept(http_server: Recording, *, closes: bool) -> None:
     ] * 4
     assert http_server.asked == [f"/{i}" for i in range(4)]
     assert http_server.opened == (4 if closes else 1)
+
+
+def test_bodies_are_not_kept(http_server: Recording) -> None:
+    """A connection that waits for its next request keeps nothing of the last answer."""
+    http_server.body = bytes(8 << 20)
+    kept = connections_to(http_server.url)
+    ask(kept, http_server.url)
+    tracemalloc.start()
+    try:
+        said = ask(kept, http_server.url)
+        assert said is not None
+        assert len(said.body) == 8 << 20
+        del said
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_nobody_listens() -> None:

@@ -81,9 +81,10 @@ class Connections:
             if (failure := _failure(error, handle, url, answered=bool(lines))) is None:
                 return None
             raise failure from error
-        status = handle.getinfo(pycurl.RESPONSE_CODE)
+        said = Said(handle.getinfo(pycurl.RESPONSE_CODE), _headers(lines), b"".join(pieces))
+        pieces.clear()  # the handle keeps the list
         self._idle.append(handle)  # and with it the connection; after a failure both are new
-        return Said(status, _headers(lines), b"".join(pieces))
+        return said
 
     def _handle(self) -> pycurl.Curl:
         try:
