@@ -101,7 +101,8 @@ class _Flow:
         self._waiting: Waiting | None = None
         self._prepare = Preparer(self._reads, self._decoding, job.tally)
         self._backlog = Backlog()
-        job.tally.trouble = lambda: self._reads.service.trouble
+        service = self._reads.service
+        job.tally.trouble = lambda: service.trouble
         places = {"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1}
         if self._ways:
             places[STAGE] = 1

@@ -13,8 +13,11 @@ class Readers:
     def __init__(self, count: int, work: Callable[[SourceObject], None]) -> None:
         """Start them; `work` raises nothing."""
         self._wanted: SimpleQueue[SourceObject | None] = SimpleQueue()
-        self._work, self._over = work, Event()
-        self._threads = [Thread(target=self._serve, name=f"reader_{i}", daemon=True) for i in range(count)]
+        self._over = Event()
+        # The threads alone know the work, so that what it holds, connections too, goes when they end.
+        self._threads = [
+            Thread(target=self._serve, args=(work,), name=f"reader_{i}", daemon=True) for i in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -35,8 +38,8 @@ class Readers:
         for thread in self._threads:
             thread.join()
 
-    def _serve(self) -> None:
+    def _serve(self, work: Callable[[SourceObject], None]) -> None:
         while (wanted := self._wanted.get()) is not None:
             if self.is_closed:
                 return
-            self._work(wanted)
+            work(wanted)

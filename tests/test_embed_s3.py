@@ -1,6 +1,8 @@
 """Pass 1 on S3: source and store behind a real protocol server, and what is done about its refusals."""
 
+import gc
 import re
+import resource
 from pathlib import Path
 
 import boto3
@@ -8,6 +10,7 @@ import pytest
 
 import clipsieve
 from embed.refusals import REFUSED_AT_FIRST
+from embed.sources.s3 import S3Source
 from store.layout import Store, locate
 from store.s3 import S3Options
 from store.verify import verify
@@ -77,6 +80,34 @@ def test_rows_name_the_object(s3: MotoServer, bucket: str, tiny_encoder: Path, t
     (row,) = all_rows(tmp_path)
     assert (row["bucket"], row["key"], row["uri"]) == (bucket, "a.jpg", f"s3://{bucket}/a.jpg")
     assert (row["etag"], row["version_id"]) == (put["ETag"].strip('"'), put["VersionId"])
+
+
+def test_nothing_stays_open(s3: MotoServer, bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    """When a job has ended its connections are closed, not some time later: a notebook may run many."""
+    for number in range(12):
+        s3.client().put_object(Bucket=bucket, Key=f"{number}.jpg", Body=picture_bytes(number))
+    embed(f"s3://{bucket}/", tmp_path / "first", tiny_encoder)  # the decoders stay, for the next job
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        embed(f"s3://{bucket}/", tmp_path / "second", tiny_encoder)
+        clients = 2  # botocore's own connections wait for the garbage collector
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + clients
+    finally:
+        gc.enable()
+
+
+def test_open_files_are_allowed() -> None:
+    """Where a system allows few open files at first, a job allows itself more, and no fewer where it allows many."""
+    given = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        for soft, then in ((256, 1024), (1500, 1500)):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, given[1]))
+            S3Source("s3://photos/", S3Options())
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == then
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, given)
 
 
 def test_replaced_and_deleted_objects(s3: S3Server, bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:

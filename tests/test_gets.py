@@ -172,9 +172,10 @@ def test_what_only_boto3_can(s3: MotoServer, bucket: str) -> None:
 
 
 def test_many_threads(s3: S3Server, bucket: str) -> None:
-    """Threads that begin together get each its own object."""
+    """Threads that begin together get each its own object, and one of them alone asks through boto3."""
     keys = [f"{number}" for number in range(8)]
     gets = reader(s3, bucket, keys)
+    by_boto3 = asked_by_boto3(gets)
     found: dict[str, bytes] = {}
 
     def read(key: str) -> None:
@@ -187,3 +188,4 @@ def test_many_threads(s3: S3Server, bucket: str) -> None:
     for thread in threads:
         thread.join()
     assert found == {key: key.encode() for key in keys}
+    assert len(by_boto3) == 1

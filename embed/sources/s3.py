@@ -1,6 +1,7 @@
 """A prefix of an S3 bucket."""
 
 import io
+import resource
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 READERS = MAX_CONNECTIONS
 """Requests in flight: 128 at 100 ms each are 1,280 objects/s, more than a process' Python handles."""
+
+_OPEN_FILES = 8 * READERS
+"""A request takes three: a socket, and two of libcurl's own."""
 
 PAGE_KEYS: int | None = None
 """Keys to an answer; None for as many as the service gives, which is 1,000 on S3."""
@@ -54,6 +58,7 @@ class S3Source:
         self._bucket, prefix = split_uri(uri)
         self._prefix = f"{prefix.removesuffix('/')}/" if prefix else ""
         self.uri = f"s3://{self._bucket}/{self._prefix}"
+        _allow_open_files(_OPEN_FILES)
         self._options, self._payer = options, options.request_payer()
         self._client = options.client()
         # Whoever reads waits and tries again for all readers together (`embed/patience.py`), so boto3 does neither.
@@ -202,3 +207,11 @@ class S3Source:
         if is_for_later(error):
             return Unavailable(code, slow_down=code in SLOW_DOWN)
         return SourceError(str(refused("read", uri, error)))
+
+
+def _allow_open_files(count: int) -> None:
+    """Let this process have so many files and connections open, as far as the system lets it: macOS begins at 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if resource.RLIM_INFINITY != soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

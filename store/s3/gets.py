@@ -36,6 +36,7 @@ _HEADERS = {"IfMatch": "If-Match", "Range": "Range"}
 _RESOLVED = re.compile(r"(?:^|/)\.\.?(?:/|$)")
 """Keys that a client of the web would make others of: `a/../b` is an object of its own in S3."""
 _OK = {200, 206}
+_FIRST_S = 1.0
 _FOR_BOTO3 = {301, 302, 303, 307, 308, 400, 401, 403}
 """Elsewhere, in another region, with other credentials, at another time: boto3 knows what to do, or what to say."""
 
@@ -85,6 +86,14 @@ class _Road:
         raise ClientError(create_parser("rest-xml").parse(answer, self.shape), "GetObject")
 
 
+_SENT = threading.local()
+"""What boto3 has sent last in this thread."""
+
+
+def _note(request: AWSPreparedRequest, **_: Any) -> None:
+    _SENT.request = request
+
+
 class Gets:
     """Whole objects and pieces of them, of one bucket, for many threads at once."""
 
@@ -93,29 +102,37 @@ class Gets:
         self.client = client
         self._road: _Road | None = None
         self._works = self._given_up = False
-        self._sent = threading.local()
-        client.meta.events.register("before-send.s3.GetObject", self._note)
+        self._first, self._asked = threading.Lock(), threading.Event()
+        client.meta.events.register("before-send.s3.GetObject", _note)  # which keeps nothing of this
 
     def get(self, **request: Any) -> tuple[Mapping[str, Any], bytes]:
         """Return ETag and VersionId of an object, and the body; raise what boto3 raises, one of S3Failure.
 
         `request` is Bucket, Key, and what else `get_object` takes of IfMatch, Range and RequestPayer.
         """
-        road = None if _RESOLVED.search(request["Key"]) else self._road
+        road = None if _RESOLVED.search(request["Key"]) else self._road or self._found_by_another()
         if road is not None and (found := whole(partial(road.ask, request))) is not None:
             self._works = True
             return found
-        self._sent.request = None
-        found = get_object(self.client, **request)
-        if road is not None and not self._works:  # boto3 can what libcurl never could: each would be asked for twice
-            self._given_up, self._road = True, None
-        sent = self._sent.request
-        if sent is not None and road is self._road and not self._given_up:
-            self._road = _Road.of(self.client, sent, request["Key"])
-        return found
+        try:
+            return self._by_boto3(request, road)
+        finally:
+            self._asked.set()
 
-    def _note(self, request: AWSPreparedRequest, **_: Any) -> None:
-        self._sent.request = request
+    def _found_by_another(self) -> _Road | None:
+        """Let the first of many threads ask alone, for a moment: boto3 would open a connection for each of them."""
+        if not self._first.acquire(blocking=False):  # it stays taken
+            self._asked.wait(_FIRST_S)
+        return self._road
+
+    def _by_boto3(self, request: Mapping[str, Any], refused: _Road | None) -> tuple[Mapping[str, Any], bytes]:
+        _SENT.request = None
+        found = get_object(self.client, **request)
+        if refused is not None and not self._works:  # boto3 can what libcurl never could: each would be asked for twice
+            self._given_up, self._road = True, None
+        if _SENT.request is not None and refused is self._road and not self._given_up:
+            self._road = _Road.of(self.client, _SENT.request, request["Key"])
+        return found
 
 
 def _text(value: str | bytes) -> str:
