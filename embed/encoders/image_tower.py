@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed.encoders.device import dtype_of
+from embed.encoders.device import dtype_of, memory_of
 from embed.encoders.flight import Pending, Road
 from embed.encoders.model import LoadedModel, Model
 from embed.encoders.preprocessing import geometry_of, preprocessing
@@ -37,9 +37,10 @@ class ImageTower:
         self._steps, normalize = preprocessing(loaded.model)
         self.geometry = geometry_of(loaded.model, self._steps)
         """What `prepare` does, for processes without torch; None where it cannot be told without it."""
-        self._model, self._to_length_one = loaded.model.to(device), torch.nn.functional.normalize
         self.device, self._road, self._dtype = device, Road(device), dtype_of(precision)
-        self._model.visual.to(self._dtype)
+        loaded.model.visual.to(self._dtype)  # before it travels: several processes may share the device's memory
+        with memory_of(device):
+            self._model, self._to_length_one = loaded.model.to(device), torch.nn.functional.normalize
         if device.type != "mps" and _is_convolutional(loaded.model.visual):
             self._model.visual.to(memory_format=torch.channels_last)
         self._mean, self._std, self._full = (
@@ -62,6 +63,7 @@ class ImageTower:
         """Begin to encode B pictures of (3, H, W) uint8; on CUDA this returns while the device works.
 
         The result is (B, D) float16, rows L2-normalised in float32 before they are rounded.
+        Raises ClipsieveError where the device has no memory for them.
         """
         for picture in pictures:
             if picture.dtype != np.uint8 or picture.shape != self.input_shape:
@@ -73,7 +75,7 @@ class ImageTower:
         if count:
             np.stack(list(pictures), out=pixels[:count].numpy())
         pixels[count:] = 0
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_of(self.device):
             return self._road.send(pixels, self._work, count)
 
     def encode(self, pictures: "Pictures") -> "NDArray[np.float16]":
