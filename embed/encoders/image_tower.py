@@ -1,5 +1,6 @@
 """The image tower of an encoder: pixels become L2-normalised vectors."""
 
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,10 +100,10 @@ class ImageTower:
             with quiet():
                 self._work = torch.compile(self._rounded, dynamic=False, backend=backend)
                 compiled = self.encode(noise).astype(np.float32)
-        except RuntimeError as error:  # torch's own for a compiler that is missing or fails
+        except (RuntimeError, OSError, SubprocessError) as error:  # torch's own, and Triton's of the compiler it calls
             raise UsageError(
                 f"The image tower cannot be compiled here ({str(error).strip().splitlines()[0][:200]}).",
-                "torch.compile needs a C++ compiler on a CPU, and Triton on a GPU.",
+                "torch.compile needs a C++ compiler on a CPU, and on a GPU Triton, a C compiler and Python's headers.",
                 "Leave out --compile.",
             ) from error
         if (worst := float((plain * compiled).sum(axis=1).min())) < ALIKE:
