@@ -1,6 +1,7 @@
 """What makes the image tower faster changes no vector by more than rounding, and is refused where it would."""
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +91,27 @@ def test_option_compiles_once_and_says_how_long(
     assert all_rows(store) == all_rows(tmp_path / "plain")
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("No working C++ compiler found\nand forty lines more"), "No working C++ compiler found"),
+        (subprocess.CalledProcessError(1, ["gcc", "cuda_utils.c"]), "Command '['gcc', 'cuda_utils.c']' returned"),
+    ],
+    ids=["torch", "triton"],
+)
 def test_compiler_that_fails_is_named(
-    photos: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, *, error: Exception, said: str
 ) -> None:
     """Where nothing can be compiled, one sentence says so before an image is read."""
 
     def missing(_: object) -> None:
-        raise RuntimeError("No working C++ compiler found\nand forty lines more")
+        raise error
 
     not_compiled(monkeypatch, missing)
     result = embed_command(photos, tmp_path / "store", tiny_encoder, "--compile")
     assert result.exit_code == UsageError.exit_code
-    assert "cannot be compiled here (No working C++ compiler found)" in result.stderr
+    assert f"cannot be compiled here ({said}" in result.stderr
+    assert "forty lines more" not in result.stderr
     assert "Leave out --compile." in result.stderr
 
 

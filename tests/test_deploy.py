@@ -46,6 +46,15 @@ def test_the_image_is_small_and_runs_as_nobody_special() -> None:
     assert not any("pip" in words for name, words in last if name == "RUN")
 
 
+def test_the_image_has_what_options_of_the_gpu_need() -> None:
+    """The last stage holds a C compiler and Python's headers for Triton, and asks for the driver's JPEG engine."""
+    last = instructions()[[name for name, _ in instructions()].index("FROM", 1) :]
+    (installed,) = (words.split() for name, words in last if name == "RUN")
+    assert {"gcc", "libc6-dev", "python3-dev"} <= set(installed)
+    (variables,) = (dict(one.split("=", 1) for one in words.split()) for name, words in last if name == "ENV")
+    assert set(variables["NVIDIA_DRIVER_CAPABILITIES"].split(",")) == {"compute", "utility", "video"}
+
+
 def test_no_secret_can_get_into_a_layer() -> None:
     """No instruction sets or takes anything like a secret, and only named files are sent to the build."""
     assert not [

@@ -20,7 +20,7 @@ from embed.encoders import torchvision_shim as shim
 from embed.encoders.identity import architecture_sha256, weights_sha256
 from embed.encoders.model import LoadedModel, load_model
 from store.encoder import Encoder
-from store.errors import UsageError, WeightsUnavailable, WrongEncoder
+from store.errors import ClipsieveError, UsageError, WeightsUnavailable, WrongEncoder
 from tests.tiny_encoder import EMBEDDING_DIM, IMAGE_SIZE_PX, MODEL_CONFIG, write_tiny_encoder
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "reference" / "preprocess"
@@ -269,6 +269,59 @@ def test_unknown_devices_and_precisions_are_wrong_use(tiny: EncoderSpec) -> None
         load_towers(tiny, device="cpu", precision="int8")
     with pytest.raises(UsageError, match="fp16 cannot be used on cpu"):
         load_towers(tiny, device="cpu", precision="fp16")
+
+
+def test_a_device_that_is_held_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that lets in one process only, or whose memory others hold, is said to be so, with what helps."""
+    torch = shim.import_torch()
+
+    def busy(*_: object, **_words: object) -> None:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nSearch for …")
+
+    monkeypatch.setattr(torch, "empty", busy)
+    with pytest.raises(UsageError, match=r"'cuda' takes nobody else in \(CUDA error: [^\n]*--processes 1") as found:
+        device_module.choose_device("cuda")
+    assert "Search for" not in str(found.value)
+
+
+def test_full_memory_is_said_in_a_sentence(tiny: EncoderSpec) -> None:
+    """A batch for which the device has no memory ends in an error of ours that says how full it is and what helps."""
+    full = load_towers(tiny, device="cpu", precision="fp32").image
+    said = "CUDA out of memory. GPU 0 has a total capacity of 2 GiB. Of the allocated memory 1 GiB is allocated by …"
+
+    def no_room(*_: object) -> None:
+        raise shim.import_torch().OutOfMemoryError(said)
+
+    full._model.visual.register_forward_pre_hook(no_room)
+    with pytest.raises(ClipsieveError, match=r"is full: .* capacity of 2 GiB\. .*smaller --batch-size") as found:
+        full.encode(np.zeros((1, *full.input_shape), np.uint8))
+    assert "Of the allocated" not in str(found.value)
+
+
+def test_vectors_leave_the_road(towers: Towers) -> None:
+    """What a row keeps is a copy, so that the memory in which vectors come back is free for the next batch."""
+    pending = towers.image.submit(np.zeros((2, *towers.image.input_shape), np.uint8))
+    assert not np.shares_memory(pending.result(), pending._vectors.numpy())
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "gpus"),
+    [
+        (None, 2, ["0", "1"]),
+        ("", 0, []),
+        ("3, 5", 2, ["3", "5"]),
+        ("GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"]),
+        ("MIG-a,MIG-b", 1, ["MIG-a"]),
+        ("0,-1,1", 1, ["0"]),
+    ],
+)
+def test_gpus_by_their_names(monkeypatch: pytest.MonkeyPatch, named: str | None, count: int, gpus: list[str]) -> None:
+    """A GPU is handed on as CUDA_VISIBLE_DEVICES names it, by number or by id, and no more than there are."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(shim.import_torch().cuda, "device_count", lambda: count)
+    assert device_module.visible_gpus() == gpus
 
 
 @pytest.mark.parametrize(("capabilities", "expected"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])

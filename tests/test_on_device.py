@@ -8,6 +8,7 @@ import json
 import queue
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -275,6 +276,36 @@ def test_a_device_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "_scaled", scaled)
     found = on_cpu()([Jpeg(large(1)), Jpeg(large(2, (700, 900))), Jpeg(large(3))])
     assert [one is None for one in found] == [False, True, False]
+
+
+def test_cuda_decodes_in_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA pictures are decoded and made small in a stream of the decoder's own, of which nothing is under way."""
+    cuda, said = import_torch().cuda, list[str]()
+
+    class Stream:
+        def __init__(self, device: object) -> None:
+            said.append(f"made on {device}")
+
+        def synchronize(self) -> None:
+            said.append("waited for")
+
+    @contextmanager
+    def entered(stream: object) -> Iterator[None]:
+        said.append(f"entered {type(stream).__name__}")
+        yield
+        said.append("left")
+
+    def change(image: Tensor, _data: bytes) -> Tensor:
+        said.append("read")
+        return image
+
+    monkeypatch.setattr(cuda, "Stream", Stream)
+    monkeypatch.setattr(cuda, "stream", entered)
+    reading(monkeypatch, change)
+    on_cuda = DeviceDecoder(import_torch().device("cuda:1"), SQUARE.geometry)
+    (ours,) = on_cuda([Jpeg(large(1))])
+    assert ours is not None
+    assert said == ["made on cuda:1", "entered Stream", "waited for", "read", "left"]
 
 
 def test_a_decoder_of_other_pictures_is_refused(

@@ -219,6 +219,14 @@ def test_processes_share_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert supervisor._share(request, Shard(1, 99)).options.decoders == 1
 
 
+def test_processes_share_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child's torch.compile starts no more processes than it has cores, unless the user says how many."""
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS", raising=False)
+    assert supervisor._environment(4)["TORCHINDUCTOR_COMPILE_THREADS"] == "4"
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "2")
+    assert supervisor._environment(4)["TORCHINDUCTOR_COMPILE_THREADS"] == "2"
+
+
 GB = 10**9
 
 

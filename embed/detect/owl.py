@@ -17,7 +17,7 @@ from PIL import Image
 
 from embed.detect.questions import TEMPLATE, Question
 from embed.detect.weights import find_folder, unavailable
-from embed.encoders.device import choose_device, device_label
+from embed.encoders.device import choose_device, device_label, memory_of
 from embed.encoders.identity import weights_sha256
 from embed.encoders.torchvision_shim import import_torch, import_transformers, quiet
 from store.detector import Detector
@@ -82,7 +82,7 @@ class Owl:
     def detect(self, batch: Sequence[Pixels]) -> list[dict[str, Sighting]]:
         """Return the answers to every question, for each image in the order given."""
         torch = import_torch()
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_of(self._device):
             pixels = torch.stack([one.values for one in batch]).to(self._device)
             texts = {name: tensor.repeat(len(batch), 1) for name, tensor in self._texts.items()}
             out = self._model(pixel_values=pixels, **texts)

@@ -1,11 +1,12 @@
 """Where the image tower runs and in which precision: the best of this machine, or what the user asked for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from embed.encoders.torchvision_shim import import_torch
-from store.errors import UsageError
+from store.errors import ClipsieveError, UsageError
 
 if TYPE_CHECKING:
     from torch import device as Device  # noqa: N812 - a class, whatever its case
@@ -26,21 +27,31 @@ def choose_device(wanted: str) -> "Device":
         device: Device = torch.device(wanted)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(
-            f"There is no device {wanted!r} here.",
-            f"This machine has: {', '.join(['cpu', *(name for name, has in _accelerators().items() if has())])}.",
-            "Leave out --device to use the fastest.",
-        ) from error
+        raise _no_device(wanted, error) from error
     if str(device) == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     return device
+
+
+@contextmanager
+def memory_of(device: "Device") -> Iterator[None]:
+    """Raise ClipsieveError where the device has too little memory for the work inside."""
+    try:
+        yield
+    except import_torch().OutOfMemoryError as error:
+        said = str(error).partition(" Of the allocated memory")[0].strip()
+        raise ClipsieveError(
+            f"The memory of {device} is full: {said}",
+            "What was in hand is still pending; everything else is in the store.",
+            "Run it again with a smaller --batch-size, with fewer --processes, or with nothing else on this device.",
+        ) from error
 
 
 def visible_gpus() -> list[str]:
     """Return how CUDA_VISIBLE_DEVICES names each GPU that this process sees; no GPU is touched."""
     count = import_torch().cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return named[:count] if named != [""] else [str(number) for number in range(count)]
+    return [name.strip() for name in named[:count]] if named != [""] else [str(number) for number in range(count)]
 
 
 def visible_gpu_bytes() -> list[int | None]:
@@ -87,6 +98,21 @@ def device_label(device: "Device") -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def _no_device(wanted: str, error: Exception) -> UsageError:
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if "busy" in said or "out of memory" in said:  # cudaErrorDevicesUnavailable, cudaErrorMemoryAllocation
+        return UsageError(
+            f"The device {wanted!r} takes nobody else in ({said}).",
+            "Other processes hold all of its memory, or it is in a mode that lets in only one.",
+            "End those, or use --processes 1.",
+        )
+    return UsageError(
+        f"There is no device {wanted!r} here.",
+        f"This machine has: {', '.join(['cpu', *(name for name, has in _accelerators().items() if has())])} ({said}).",
+        "Leave out --device to use the fastest.",
+    )
 
 
 def _accelerators() -> dict[str, Callable[[], bool]]:

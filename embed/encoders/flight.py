@@ -57,9 +57,12 @@ class Pending:
         return self._back.query()
 
     def result(self) -> "NDArray[np.float16]":
-        """Wait for the vectors and return them; raise WeightsUnavailable where they are not finite numbers."""
+        """Wait for the vectors and return them; raise WeightsUnavailable where they are not finite numbers.
+
+        They are a copy: rows keep them for a minute, and the room that they came in serves the next batches.
+        """
         self._back.synchronize()
-        vectors: NDArray[np.float16] = self._vectors.numpy()
+        vectors: NDArray[np.float16] = self._vectors.numpy().copy()
         if not np.isfinite(vectors).all():
             raise WeightsUnavailable(
                 "The image tower answered with numbers that are not finite.",

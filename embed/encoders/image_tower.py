@@ -1,10 +1,11 @@
 """The image tower of an encoder: pixels become L2-normalised vectors."""
 
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed.encoders.device import dtype_of
+from embed.encoders.device import dtype_of, memory_of
 from embed.encoders.flight import Pending, Road
 from embed.encoders.model import LoadedModel, Model
 from embed.encoders.preprocessing import geometry_of, preprocessing
@@ -37,9 +38,10 @@ class ImageTower:
         self._steps, normalize = preprocessing(loaded.model)
         self.geometry = geometry_of(loaded.model, self._steps)
         """What `prepare` does, for processes without torch; None where it cannot be told without it."""
-        self._model, self._to_length_one = loaded.model.to(device), torch.nn.functional.normalize
         self.device, self._road, self._dtype = device, Road(device), dtype_of(precision)
-        self._model.visual.to(self._dtype)
+        loaded.model.visual.to(self._dtype)  # before it travels: several processes may share the device's memory
+        with memory_of(device):
+            self._model, self._to_length_one = loaded.model.to(device), torch.nn.functional.normalize
         if device.type != "mps" and _is_convolutional(loaded.model.visual):
             self._model.visual.to(memory_format=torch.channels_last)
         self._mean, self._std, self._full = (
@@ -62,6 +64,7 @@ class ImageTower:
         """Begin to encode B pictures of (3, H, W) uint8; on CUDA this returns while the device works.
 
         The result is (B, D) float16, rows L2-normalised in float32 before they are rounded.
+        Raises ClipsieveError where the device has no memory for them.
         """
         for picture in pictures:
             if picture.dtype != np.uint8 or picture.shape != self.input_shape:
@@ -73,7 +76,7 @@ class ImageTower:
         if count:
             np.stack(list(pictures), out=pixels[:count].numpy())
         pixels[count:] = 0
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_of(self.device):
             return self._road.send(pixels, self._work, count)
 
     def encode(self, pictures: "Pictures") -> "NDArray[np.float16]":
@@ -97,10 +100,10 @@ class ImageTower:
             with quiet():
                 self._work = torch.compile(self._rounded, dynamic=False, backend=backend)
                 compiled = self.encode(noise).astype(np.float32)
-        except RuntimeError as error:  # torch's own for a compiler that is missing or fails
+        except (RuntimeError, OSError, SubprocessError) as error:  # torch's own, and Triton's of the compiler it calls
             raise UsageError(
                 f"The image tower cannot be compiled here ({str(error).strip().splitlines()[0][:200]}).",
-                "torch.compile needs a C++ compiler on a CPU, and Triton on a GPU.",
+                "torch.compile needs a C++ compiler on a CPU, and on a GPU Triton, a C compiler and Python's headers.",
                 "Leave out --compile.",
             ) from error
         if (worst := float((plain * compiled).sum(axis=1).min())) < ALIKE:

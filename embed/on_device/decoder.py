@@ -1,6 +1,7 @@
 """JPEGs to the encoder's pixels on a device: decoded, turned upright, scaled and cropped there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -47,13 +48,13 @@ class DeviceDecoder:
 
     def __init__(self, device: "Device", geometry: "Geometry") -> None:
         """Decode on `device`, for an encoder that wants pictures so."""
-        self._geometry, self._device = geometry, device
-        self._read = reader(device)
+        self._geometry, self._read = geometry, reader(device)
+        self._stream = import_torch().cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self, jpegs: Sequence[Jpeg]) -> "list[NDArray[np.uint8] | None]":
         """Return (3, H, W) uint8 for each; None for one that the device's decoder refuses."""
         torch = import_torch()
-        with torch.inference_mode():
+        with torch.inference_mode(), self._apart():
             found = self._whole([jpeg.data for jpeg in jpegs])
             small: list[Tensor | None] = []
             for place, jpeg in enumerate(jpegs):
@@ -62,6 +63,22 @@ class DeviceDecoder:
             made = [one for one in small if one is not None]
             back = iter(torch.stack(made).cpu().numpy() if made else ())
         return [None if one is None else next(back) for one in small]
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Keep the memory of this work from all other work of the device, and begin with none of it under way.
+
+        nvJPEG's hardware writes a picture when it is called, and not when the stream comes to it; torchvision's stream
+        does not wait for the caller's either. So in the tower's stream a picture would overwrite what a batch that is
+        under way still reads: torch hands out memory again once the stream that has freed it will be done with it.
+        https://github.com/pytorch/vision/pull/9606, https://github.com/meta-pytorch/torchcodec/pull/1634
+        """
+        if self._stream is None:
+            yield
+            return
+        with import_torch().cuda.stream(self._stream):
+            self._stream.synchronize()
+            yield
 
     def _whole(self, files: list[bytes]) -> "list[Tensor | None]":
         """Return (3, height, width) uint8 for each file.

@@ -142,8 +142,9 @@ def _cores(count: int) -> int:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Return what lets a child find this project, and use no more threads than its cores."""
+    """Return what lets a child find this project, and use no more threads and compilers than its cores."""
     here = str(Path(__file__).resolve().parents[2])
     found = os.environ.get("PYTHONPATH")
     path = here if not found else os.pathsep.join([here, found])
-    return {"PYTHONPATH": path, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    counted = ("OMP_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")  # the second is of processes, by torch.compile
+    return {"PYTHONPATH": path, **{name: os.environ.get(name, str(threads)) for name in counted}}
