@@ -284,6 +284,33 @@ def test_a_device_that_is_held_is_not_called_missing(monkeypatch: pytest.MonkeyP
     assert "Search for" not in str(found.value)
 
 
+@pytest.mark.parametrize(("cuda", "why"), [("13.0", "built for CUDA 13.0"), (None, "built without CUDA")])
+def test_a_gpu_that_torch_cannot_use(
+    cuda: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine with a GPU on which a job falls back to the CPU says so once, with the reason."""
+    torch = shim.import_torch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    device_module._note_unused_gpu.cache_clear()
+    monkeypatch.setattr(device_module, "NVIDIA", tmp_path / "nvidiactl")
+    assert device_module.choose_device("auto").type == "cpu"
+    assert not caplog.messages
+    device_module.NVIDIA.touch()
+    for _ in range(2):
+        assert device_module.choose_device("auto").type == "cpu"
+    (said,) = caplog.messages
+    assert "has an NVIDIA GPU" in said
+    assert why in said
+    device_module.choose_device("cpu")
+    device_module._note_unused_gpu.cache_clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # hidden on purpose
+    device_module.choose_device("auto")
+    assert len(caplog.messages) == 1
+
+
 def test_full_memory_is_said_in_a_sentence(tiny: EncoderSpec) -> None:
     """A batch for which the device has no memory ends in an error of ours that says how full it is and what helps."""
     full = load_towers(tiny, device="cpu", precision="fp32").image

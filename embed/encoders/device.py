@@ -3,14 +3,20 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed.encoders.torchvision_shim import import_torch
+from embed.notes import note
 from store.errors import ClipsieveError, UsageError
 
 if TYPE_CHECKING:
     from torch import device as Device  # noqa: N812 - a class, whatever its case
     from torch import dtype as DType  # noqa: N812 - as above
+
+NVIDIA = Path("/dev/nvidiactl")
+"""There where the driver is loaded, in a container too."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -23,6 +29,9 @@ def choose_device(wanted: str) -> "Device":
     torch = import_torch()
     if wanted == "auto":
         wanted = next((name for name, has in _accelerators().items() if has()), "cpu")
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+        if wanted == "cpu" and not hidden and NVIDIA.exists():
+            _note_unused_gpu()
     try:
         device: Device = torch.device(wanted)
         torch.empty(1, device=device).cpu()
@@ -98,6 +107,15 @@ def device_label(device: "Device") -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+@cache
+def _note_unused_gpu() -> None:
+    """Say it once: torch falls back to the CPU without a word, while the GPU is paid for."""
+    torch = import_torch()
+    built = torch.version.cuda
+    why = f"is built for CUDA {built}, for which its driver may be too old" if built else "is built without CUDA"
+    note(f"This machine has an NVIDIA GPU, but torch {torch.__version__} {why}: the work is done on the CPU.")
 
 
 def _no_device(wanted: str, error: Exception) -> UsageError:
