@@ -154,15 +154,25 @@ class S3Source:
         return data
 
     def open(self, wanted: SourceObject) -> BinaryIO:
-        """Open an object for reading here and there; raise SourceError where that is refused."""
+        """Open an object for reading here and there; raise ReadFailed where only it is at fault, else SourceError."""
         request = {"Bucket": self._bucket, "Key": wanted.key, "IfMatch": f'"{wanted.etag}"', **self._payer}
 
         def read(first: int, end: int) -> bytes:
             span = f"bytes={first}-{end - 1}"
-            data: bytes = self._asked("read", wanted.uri, lambda client: get_object(client, **request, Range=span)[1])
+            data: bytes = self._asked(
+                "read", wanted.uri, lambda client: self._piece(client, {**request, "Range": span})
+            )
             return data
 
         return io.BufferedReader(Pieces(wanted.size_bytes, read), READ_AHEAD_BYTES)
+
+    def _piece(self, client: "S3Client", request: dict[str, Any]) -> bytes:
+        try:
+            return get_object(client, **request)[1]
+        except S3Failure as error:
+            if error_code(error) in _OBJECT_AT_FAULT:
+                raise self._at_fault(f"s3://{self._bucket}/{request['Key']}", error) from error
+            raise
 
     def _read(self, uri: str, etag: str | None, **span: str) -> tuple[Mapping[str, Any], bytes]:
         request = {"Bucket": self._bucket, "Key": split_uri(uri)[1], "IfMatch": f'"{etag}"', **self._payer, **span}
