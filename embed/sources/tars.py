@@ -89,9 +89,7 @@ class TarSource:
         refuse_large(wanted.size_bytes)
         tar, member = member_of(wanted.uri)
         if member is None:
-            self._tars.read_span(
-                tar, wanted.revision, 0, min(wanted.size_bytes, 1)
-            )  # raises where its content is not at fault
+            self._tars.read_span(tar, wanted.revision, 0, min(wanted.size_bytes, 1))  # raises where S3 holds it back
             raise ReadFailed(ErrorCode.CORRUPT, "a tar that ends early, or is none; what follows cannot be read")
         revision, _, offset = wanted.revision.rpartition("@")
         return Fetched(self._tars.read_span(tar, revision, int(offset), wanted.size_bytes))
