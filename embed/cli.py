@@ -91,7 +91,7 @@ class FrontDoor(Protocol):
 @click.option(
     "--second-encoder",
     is_flag=True,
-    help="Allow weights the store has, with another precision or version, beside the first.",
+    help="Allow another encoder than the store has beside it: other weights, another precision or version.",
 )
 @click.option("--endpoint-url", metavar="URL", help="An S3 service that is not AWS.")
 @click.option("--region", help="The bucket's region.")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from embed.estimate.record import PRICE_PER_GB, Estimate
+from embed.estimate.record import PRICE_PER_GB, PRICE_SOURCE, Estimate
 from embed.progress import duration
 from embed.sources import Selection
 from store.errors import UsageError
@@ -61,8 +61,7 @@ _OPTIONS = (
         default=PRICE_PER_GB,
         show_default=True,
         metavar="DOLLARS",
-        help="Of --estimate: transfer out of S3. Default: to the internet from us-east-1, the first 10 TB of a month, "
-        "as of November 2025, aws.amazon.com/s3/pricing; within a region it is 0.",
+        help=f"Of --estimate: transfer out of S3. Default: {PRICE_SOURCE}; within a region it is 0.",
     ),
 )
 
@@ -94,8 +93,8 @@ def show_estimate(found: Estimate, price_per_gb: float, *, is_json: bool) -> Non
     """Print an estimate, as text or as one object."""
     cost = found.transfer_cost(price_per_gb)
     if is_json:
-        said = {"hours": found.hours, "store_bytes": found.store_bytes, "transfer_dollars": cost}
-        click.echo(json.dumps({**asdict(found), **said}))
+        said = {"hours": found.hours, "store_bytes": found.store_bytes, "price_per_gb": price_per_gb}
+        click.echo(json.dumps({**asdict(found), **said, "transfer_dollars": cost}))
         return
     click.echo(
         f"{found.source} lists {found.listed:,} objects; {found.already_done:,} are done, {found.pending:,} are left, "
@@ -113,5 +112,8 @@ def show_estimate(found: Estimate, price_per_gb: float, *, is_json: bool) -> Non
     )
     click.echo(f"Store: {_size(found.store_bytes)} more.")
     if found.from_s3:
-        click.echo(f"Transfer out of S3: ${cost:,.2f} at ${price_per_gb} per GB; nothing from within the region.")
+        source = f" ({PRICE_SOURCE})" if price_per_gb == PRICE_PER_GB else ""
+        click.echo(
+            f"Transfer out of S3: ${cost:,.2f} at ${price_per_gb} per GB{source}; nothing from within the region."
+        )
     click.echo("Nothing was written to the store.")

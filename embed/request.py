@@ -51,7 +51,7 @@ class EmbedRequest:
     random_weights: bool = False
     device: str = "auto"
     precision: str = "auto"
-    second_encoder: bool = False  # allow the same weights under another identity beside the first
+    second_encoder: bool = False  # allow another encoder beside those that the store holds
     decode: str = "auto"  # as the store has it, else full; draft and gpu make other pixels: another encoder each
     decode_on: Literal["cuda", "cpu"] = "cuda"  # where decode="gpu" does so; cpu: the same code, another encoder
     metrics: str | None = None  # a file that holds the job's numbers for Prometheus

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from embed.decode import DECODE_MODES, GPU_MODES
 from embed.encoders import EncoderSpec, Towers, load_towers, parse_encoder
 from embed.encoders.device import choose_device, visible_gpu_bytes
-from embed.encoders.torchvision_shim import import_decode_jpeg, wait_passively
+from embed.encoders.torchvision_shim import import_decode_jpeg, import_open_clip, wait_passively
 from embed.estimate.estimate import estimate
 from embed.estimate.record import Estimate
 from embed.job import Job
@@ -92,9 +93,11 @@ def made_ready(request: EmbedRequest, *, dry: bool = False, again: Again = at_on
     if request.decode == "auto":
         mode = _as_held("auto", {e.decode_mode for e in twins if not e.imported})
         _refuse_without_gpu(request, mode)
+    if not request.second_encoder:
+        _refuse_other_model(held, spec)
     towers = load_towers(spec, device=request.device, precision=precision, decode_mode=mode)
     if not request.second_encoder:
-        _refuse_near_twin(held, towers.encoder)
+        _refuse_other(held, towers.encoder)
     if mode in GPU_MODES.values() and towers.image.geometry is None:
         raise UsageError(
             f"{towers.encoder.model_name} prepares pictures in a way that only its own library knows.",
@@ -170,9 +173,26 @@ def _as_held(wanted: str, held: set[str]) -> str:
     return held.pop() if wanted == "auto" and len(held) == 1 else wanted
 
 
-def _refuse_near_twin(held: Sequence[Encoder], new: Encoder) -> None:
-    """Refuse to embed everything again because of a small difference from an encoder that the store holds."""
-    if any(encoder.fingerprint == new.fingerprint for encoder in held):
+def _refuse_other_model(held: Sequence[Encoder], spec: EncoderSpec) -> None:
+    """Refuse, before its weights are downloaded, an encoder that by its name is none of those that the store holds.
+
+    A folder or a file may hold the same weights under another name, and so may an import: there the sizes tell.
+    """
+    if spec.origin != "pretrained" or not held:
+        return
+    config: Any = import_open_clip().get_model_config(spec.model_name)
+    words = (spec.model_name, spec.pretrained)
+    if all(
+        one.embedding_dim != config["embed_dim"]
+        or (one.weights_origin == "pretrained" and (one.model_name, one.pretrained) != words)
+        for one in held
+    ):
+        raise _second(held, "/".join(filter(None, words)))
+
+
+def _refuse_other(held: Sequence[Encoder], new: Encoder) -> None:
+    """Refuse to embed everything again with another encoder than the store holds, unless the user has said so."""
+    if not held or any(encoder.fingerprint == new.fingerprint for encoder in held):
         return
     for twin in (encoder for encoder in held if encoder.weights_sha256 == new.weights_sha256):
         raise WrongEncoder(
@@ -181,3 +201,12 @@ def _refuse_near_twin(held: Sequence[Encoder], new: Encoder) -> None:
             "Going on would embed every image again, under a second encoder whose vectors must not be mixed in.",
             "Match the first one (with --precision or --decode), or pass --second-encoder if you want both.",
         )
+    raise _second(held, new.encoder_id)
+
+
+def _second(held: Sequence[Encoder], wanted: str) -> WrongEncoder:
+    return WrongEncoder(
+        f"The store holds {', '.join(sorted(encoder.encoder_id for encoder in held))}, and not {wanted}.",
+        "Going on would embed every image again, under a second encoder whose vectors must not be mixed in.",
+        "Name the encoder of the store, choose another store, or pass --second-encoder if you want both.",
+    )

@@ -5,7 +5,9 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,7 @@ from store.location import FolderLocation
 from store.parts import read_part
 from tests.embedding import all_rows, command, embed, embed_command, outcomes, shelf
 from tests.pictures import OUTCOMES, picture_bytes
-from tests.stores import files_of
+from tests.stores import ENCODER, files_of
 from tests.tiny_encoder import write_tiny_encoder
 
 
@@ -246,13 +248,28 @@ def test_precision_of_the_store_is_adopted(album: Path, place: Path, tiny_encode
 
 
 def test_another_model_is_another_encoder(album: Path, place: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    """Other weights are a second encoder beside the first; no question mixes them."""
+    """Other weights are refused unless asked for, then a second encoder beside the first; no question mixes them."""
     embed(album, place, tiny_encoder)
-    other = embed(album, place, write_tiny_encoder(tmp_path / "other", seed=8))
-    assert other.embedded == 3
+    other = write_tiny_encoder(tmp_path / "other", seed=8)
+    with pytest.raises(WrongEncoder, match=r"holds tiny-.*, and not other-.*embed every image again.*--second-encoder"):
+        embed(album, place, other)
+    assert len(Store.open(FolderLocation(place)).encoders()) == 1
+    assert embed(album, place, other, second_encoder=True).embedded == 3
+    assert embed(album, place, other).already_done == 4
     with pytest.raises(WrongEncoder, match="2 encoders, whose vectors must not be mixed"):
         clipsieve.open(str(place))
     assert clipsieve.open(str(place), "local-dir:elsewhere/tiny").sql("select 1 from images").num_rows == 4
+
+
+@pytest.mark.parametrize("held", [{}, {"weights_origin": "pretrained", "embedding_dim": 512}])
+def test_another_model_is_refused_before_its_weights_come(
+    album: Path, place: Path, monkeypatch: pytest.MonkeyPatch, held: dict[str, Any]
+) -> None:
+    """Published weights that the store cannot hold, by their size or their name, are not downloaded to be refused."""
+    monkeypatch.setattr("embed.start.load_towers", None)
+    Store.create(FolderLocation(place)).add_encoder(replace(ENCODER, **held))
+    with pytest.raises(WrongEncoder, match=r"and not ViT-B-32/openai\."):
+        clipsieve.embed(str(album), store=str(place), encoder="ViT-B-32/openai")
 
 
 def test_random_weights_are_flagged(

@@ -79,6 +79,7 @@ ONCE: list[Answer] = [
     (500, "InternalError"),
     (502, "502"),
     (503, "SlowDown"),
+    (503, "SlowDownRead"),  # MinIO's
     (429, "TooManyRequests"),
     (400, "RequestTimeout"),
     Wire.RESET,
@@ -264,32 +265,45 @@ def test_fault_that_cannot_pass(
     assert not list(tmp_path.glob("*/images/*"))
 
 
-def test_credentials_that_are_renewed(
+@pytest.mark.parametrize("what", ["objects", "listing", "store"])
+def test_credentials_that_are_renewed(  # noqa: PLR0917  # a case is its parameters
     s3: MotoServer,
+    bucket: str,
     quiet_rows: list[dict[str, Any]],
     tiny_encoder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    what: str,
 ) -> None:
-    """Credentials that expire in the middle are looked up afresh, where the profile has new ones by then."""
+    """Credentials that expire in the middle are looked up afresh, whatever they are needed for then."""
     profile = tmp_path / "credentials"
 
-    def write(key: str) -> None:
-        profile.write_text(f"[default]\naws_access_key_id={key}\naws_secret_access_key={s3.secret_key}\n")
+    def write(token: str) -> None:
+        lines = [f"aws_access_key_id={s3.access_key}", f"aws_secret_access_key={s3.secret_key}"]
+        profile.write_text("\n".join(["[default]", *lines, f"aws_session_token={token}"]))
 
-    write(s3.access_key)
+    write("old")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
-    total = Counter[str]()
+    where = {"objects": f"/{BUCKET}/cats/asleep", "listing": f"/{BUCKET}", "store": f"/{bucket}/store/encoder="}[what]
+    seen = []
 
-    def expire(_: str, __: int) -> tuple[int, str] | None:
-        total["reads"] += 1
-        return (400, "ExpiredToken") if total["reads"] == 20 else None
+    def expire(method: str, path: str) -> Answer:
+        if not path.startswith(where) or (what == "store" and method != "PUT"):
+            return None
+        seen.append(s3.requests[-1].headers["x-amz-security-token"])
+        write("new")
+        return (400, "ExpiredToken") if seen[-1] == "old" else None
 
-    s3.faults.append(of_objects(expire))
-    embed(SOURCE, tmp_path / "store", tiny_encoder)
-    assert all_rows(tmp_path / "store") == quiet_rows
+    s3.faults.append(expire)
+    place = f"s3://{bucket}/store" if what == "store" else tmp_path / "store"
+    embed(SOURCE, place, tiny_encoder)
+    assert set(seen) == {"old", "new"}
+    s3.reset()
+    assert embed(SOURCE, place, tiny_encoder).embedded == 0
+    if what != "store":
+        assert all_rows(place) == quiet_rows
 
 
 PER_OBJECT: dict[str, tuple[Answer, str]] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import clipsieve
+from embed.estimate.record import PRICE_PER_GB, PRICE_SOURCE
 from store.errors import LocationError
 from store.s3.preflight import Lack
 from tests.embedding import command, embed, embed_command, retry_at_once
@@ -133,10 +134,11 @@ def test_estimate_writes_nothing(s3: S3Server, bucket: str, tiny_encoder: Path) 
     assert "lists 7 objects; 0 are done, 7 are left" in result.stdout
     assert "Tried 7 of these on cpu" in result.stdout
     assert "1 without an embedding" in result.stdout
-    assert f"Transfer out of S3: ${size_bytes / 1e3:,.2f} at $1000000.0 per GB" in result.stdout
+    assert f"Transfer out of S3: ${size_bytes / 1e3:,.2f} at $1000000.0 per GB; nothing" in result.stdout
+    assert f"at $0.09 per GB ({PRICE_SOURCE}); nothing" in embed_command(*words).stdout
     assert held(s3, bucket) == before
     found = json.loads(embed_command(*words, "--log-format", "json").stdout)
-    assert (found["pending"], found["pending_bytes"]) == (7, size_bytes)
+    assert (found["pending"], found["pending_bytes"], found["price_per_gb"]) == (7, size_bytes, PRICE_PER_GB)
     assert found["hours"] * 3600 == pytest.approx(7 / found["rate"])
 
 

@@ -7,9 +7,11 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.utils import parse_timestamp
 
+from store.s3.errors import asks_for_less, is_for_later
 from store.s3.options import S3Options
 from store.s3.times import time_of
 from tests.servers import S3Server
+from tests.servers.moto_server import MotoServer
 
 
 @pytest.mark.parametrize(
@@ -37,15 +39,15 @@ def test_no_time() -> None:
 
 
 def test_listings_are_read_by_format(s3: S3Server, bucket: str) -> None:
-    """A listing and an object say the same time, that of the server, whichever session asks."""
+    """A listing and an object say the same time, that of the server."""
     s3.client().put_object(Bucket=bucket, Key="a", Body=b"1")
     (expected,) = (one["LastModified"] for one in s3.client().list_objects_v2(Bucket=bucket)["Contents"])
-    for client in (S3Options().client(), S3Options().client(afresh=True)):
-        (listed,) = (one["LastModified"] for one in client.list_objects_v2(Bucket=bucket)["Contents"])
-        assert listed == expected
-        assert type(listed.tzinfo).__module__ == "datetime", "read without dateutil"
-        assert abs((client.get_object(Bucket=bucket, Key="a")["LastModified"] - expected).total_seconds()) <= 1
-        assert client.meta.config.user_agent.startswith("clipsieve/")  # type: ignore[attr-defined]  # set at run time
+    client = S3Options().client()
+    (listed,) = (one["LastModified"] for one in client.list_objects_v2(Bucket=bucket)["Contents"])
+    assert listed == expected
+    assert type(listed.tzinfo).__module__ == "datetime", "read without dateutil"
+    assert abs((client.get_object(Bucket=bucket, Key="a")["LastModified"] - expected).total_seconds()) <= 1
+    assert client.meta.config.user_agent.startswith("clipsieve/")  # type: ignore[attr-defined]  # set at run time
 
 
 def test_listings_are_boto3s(s3: S3Server, bucket: str) -> None:
@@ -79,3 +81,32 @@ def test_a_session_that_was_set_up(s3: S3Server, bucket: str, monkeypatch: pytes
         aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key, region_name=s3.region
     )
     assert S3Options().client().list_objects_v2(Bucket=bucket)["Name"] == bucket
+
+
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_credentials_that_a_program_has_set(s3: MotoServer, bucket: str) -> None:
+    """Credentials that a program has handed over are not exchanged for others when they expire."""
+    boto3.setup_default_session(aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key)
+    s3.faults.append(lambda _method, _path: (400, "ExpiredToken"))
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        S3Options().client().list_objects_v2(Bucket=bucket)
+    assert len([one for one in s3.requests if one.method == "GET"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "later", "less"),
+    [
+        (503, "SlowDownWrite", True, True),  # MinIO's
+        (503, "XMinioServerNotInitialized", True, True),
+        (520, "520", True, False),  # Cloudflare's, before R2
+        (500, "InternalError", True, False),
+        (501, "NotImplemented", False, False),
+        (404, "NoSuchBucket", False, False),
+    ],
+)
+def test_answers_that_pass(status: int, code: str, *, later: bool, less: bool) -> None:
+    """Whether an answer passes is told by its status too: services have codes of their own."""
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error = ClientError(answer, "GetObject")
+    assert is_for_later(error) == later
+    assert asks_for_less(error) == less

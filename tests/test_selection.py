@@ -61,6 +61,7 @@ def test_patterns(folder: Path, include: tuple[str, ...], exclude: tuple[str, ..
     [
         ("s3://b/in/", "s3://b/in/a/b.jpg", "a/b.jpg"),
         ("file:///x%20y/", "file:///x%20y/a%20b.jpg", "a b.jpg"),
+        ("s3://b/[raw]/{x}*?/", "s3://b/[raw]/{x}*?/a/b.jpg", "a/b.jpg"),
         ("s3://b/in/{0..9}.tar", "tar://m/a.jpg::s3://b/in/3.tar", "3.tar/m/a.jpg"),
         ("file:///lists/x.csv", "https://h/a.jpg?w=1", "https://h/a.jpg?w=1"),
     ],

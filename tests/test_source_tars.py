@@ -15,6 +15,7 @@ from store.s3 import S3Options
 from tests.embedding import all_rows, embed, outcomes
 from tests.pictures import picture_bytes
 from tests.servers import S3Server
+from tests.servers.moto_server import Answer, MotoServer
 
 LONG = f"{'deep/' * 40}é.jpg"  # longer than a tar's own field for names
 
@@ -135,6 +136,32 @@ def test_damaged_tar(shards: Path, tiny_encoder: Path, tmp_path: Path, damage: o
     assert found["000.tar"] == "corrupt"
     assert (found[MEMBERS[2]], found[MEMBERS[3]]) == ("embedded", "empty")
     assert summary.listed == 3 + before
+
+
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((403, "InvalidObjectState"), "archived"),
+        ((403, "AccessDenied"), "forbidden"),
+        ((404, "NoSuchKey"), "not_found"),
+        ((412, "PreconditionFailed"), "changed"),
+    ],
+)
+def test_tar_that_is_held_back(
+    s3: MotoServer, bucket: str, tiny_encoder: Path, tmp_path: Path, *, answer: Answer, code: str
+) -> None:
+    """A tar that S3 holds back is a row with the reason, the others are embedded, and a later job reads its members."""
+    for name, data in SHARDS.items():
+        s3.client().put_object(Bucket=bucket, Key=f"in/{name}", Body=data)
+    s3.faults.append(lambda method, path: answer if (method, path) == ("GET", f"/{bucket}/in/000.tar") else None)
+    source = f"s3://{bucket}/in/*.tar"
+    embed(source, tmp_path, tiny_encoder)
+    others = {f"001.tar/{LONG}": "embedded", "001.tar/empty.png": "empty"}
+    assert outcomes(tmp_path) == {"in/000.tar": code, **others}
+    s3.reset()
+    embed(source, tmp_path, tiny_encoder)
+    assert outcomes(tmp_path) == {"000.tar/a.jpg": "embedded", "000.tar/b.JPG": "embedded", **others}
 
 
 def test_same_name_twice(tmp_path: Path) -> None:

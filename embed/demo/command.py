@@ -197,8 +197,10 @@ def _walk(front: FrontDoor, folder: Path, s3: S3Options) -> Walked:
     """Go the road, from the bucket to a cleaned prefix in it."""
     store = str(folder / "store")
     with _step("embed", "each read from S3 once"):
-        summary = front.run_embed(EmbedRequest(f"{_uri(PREFIX)}/", store, "demo", processes=1, s3=s3))
-    opened = front.open(store, summary.encoder_id, s3)  # an older demo in this folder may have had another encoder
+        # An older demo in this folder may have had another encoder.
+        request = EmbedRequest(f"{_uri(PREFIX)}/", store, "demo", second_encoder=True, processes=1, s3=s3)
+        summary = front.run_embed(request)
+    opened = front.open(store, summary.encoder_id, s3)
     with _step("score", ", ".join(THRESHOLDS)):
         opened.score()
     with _step("sweep", "101 thresholds of people"):

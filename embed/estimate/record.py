@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 PRICE_PER_GB = 0.09
-"""Dollars for a gigabyte out of S3 to the internet, us-east-1, the first 10 TB of a month, as of November 2025.
+"""Dollars for a gigabyte out of S3."""
 
-https://aws.amazon.com/s3/pricing/
-"""
+PRICE_SOURCE = (
+    "to the internet from us-east-1, the first 10 TB of a month, as of November 2025, aws.amazon.com/s3/pricing"
+)
+"""Where that price is from, and when it was so."""
 
 _GIGABYTE = 1e9
 _HOUR_S = 3600.0

@@ -3,7 +3,6 @@
 import io
 import resource
 from collections.abc import Callable, Iterator, Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embed.sources.listing.ranges import Page, Question, Ranges
@@ -13,7 +12,7 @@ from store.again import Again, at_once
 from store.errors import LocationError, SourceError
 from store.records import ErrorCode, SourceObject
 from store.s3.client import MAX_CONNECTIONS, get_object
-from store.s3.errors import EXPIRED, SLOW_DOWN, S3Failure, error_code, is_for_later, missing_permission, refused
+from store.s3.errors import S3Failure, asks_for_less, error_code, is_for_later, missing_permission, refused
 from store.s3.gets import Gets
 from store.s3.options import S3Options, split_uri
 
@@ -59,11 +58,10 @@ class S3Source:
         self._prefix = f"{prefix.removesuffix('/')}/" if prefix else ""
         self.uri = f"s3://{self._bucket}/{self._prefix}"
         _allow_open_files(_OPEN_FILES)
-        self._options, self._payer = options, options.request_payer()
+        self._payer = options.request_payer()
         self._client = options.client()
         # Whoever reads waits and tries again for all readers together (`embed/patience.py`), so boto3 does neither.
         self._gets = Gets(options.client(attempts=1))
-        self._renewing = Lock()
         self._again = again
 
     def pages(self) -> Iterator[list[SourceObject]]:
@@ -161,20 +159,30 @@ class S3Source:
         return data
 
     def open(self, wanted: SourceObject) -> BinaryIO:
-        """Open an object for reading here and there; raise SourceError where that is refused."""
+        """Open an object for reading here and there; raise ReadFailed where only it is at fault, else SourceError."""
         request = {"Bucket": self._bucket, "Key": wanted.key, "IfMatch": f'"{wanted.etag}"', **self._payer}
 
         def read(first: int, end: int) -> bytes:
             span = f"bytes={first}-{end - 1}"
-            data: bytes = self._asked("read", wanted.uri, lambda client: get_object(client, **request, Range=span)[1])
+            data: bytes = self._asked(
+                "read", wanted.uri, lambda client: self._piece(client, {**request, "Range": span})
+            )
             return data
 
         return io.BufferedReader(Pieces(wanted.size_bytes, read), READ_AHEAD_BYTES)
 
+    def _piece(self, client: "S3Client", request: dict[str, Any]) -> bytes:
+        try:
+            return get_object(client, **request)[1]
+        except S3Failure as error:
+            if error_code(error) in _OBJECT_AT_FAULT:
+                raise self._at_fault(f"s3://{self._bucket}/{request['Key']}", error) from error
+            raise
+
     def _read(self, uri: str, etag: str | None, **span: str) -> tuple[Mapping[str, Any], bytes]:
         request = {"Bucket": self._bucket, "Key": split_uri(uri)[1], "IfMatch": f'"{etag}"', **self._payer, **span}
         try:
-            answer, data = self._get(request)
+            answer, data = self._gets.get(**request)
         except S3Failure as error:
             raise self._at_fault(uri, error) from error
         found = answer["ETag"].strip('"')
@@ -182,30 +190,13 @@ class S3Source:
             raise ReadFailed(ErrorCode.CHANGED, f"replaced since it was listed: etag {found}")
         return answer, data
 
-    def _get(self, request: dict[str, Any]) -> tuple[Mapping[str, Any], bytes]:
-        """Ask once; where the credentials have expired, look them up afresh and ask once more."""
-        gets = self._gets
-        try:
-            return gets.get(**request)
-        except S3Failure as error:
-            if error_code(error) not in EXPIRED:
-                raise
-        return self._renewed(gets).get(**request)
-
-    def _renewed(self, expired: Gets) -> Gets:
-        """Return what asks with the credentials of now; of many threads that meet the end of some, one makes it."""
-        with self._renewing:
-            if self._gets is expired:
-                self._gets = Gets(self._options.client(attempts=1, afresh=True))
-            return self._gets
-
     def _at_fault(self, uri: str, error: Exception) -> ReadFailed | SourceError:
         code = error_code(error)
         if code in _OBJECT_AT_FAULT:
             missing = missing_permission(error)
             return ReadFailed(_OBJECT_AT_FAULT[code], f"S3 answered {code}{f'; it needs {missing}' if missing else ''}")
         if is_for_later(error):
-            return Unavailable(code, slow_down=code in SLOW_DOWN)
+            return Unavailable(code, slow_down=asks_for_less(error))
         return SourceError(str(refused("read", uri, error)))
 
 

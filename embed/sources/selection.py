@@ -130,6 +130,8 @@ def sampled(objects: Iterator[SourceObject], count: int, seed: int) -> list[Sour
 
 def base(source_uri: str) -> str:
     """Return the folder that names are told from: of `s3://b/in/` itself, of `s3://b/in/*.tar` `s3://b/in/`."""
+    if source_uri.endswith("/"):
+        return source_uri  # a folder may be called `[raw]`
     return source_uri[: len(re.split(r"[*?{\[]", source_uri)[0].rpartition("/")[0]) + 1]
 
 

@@ -89,6 +89,7 @@ class TarSource:
         refuse_large(wanted.size_bytes)
         tar, member = member_of(wanted.uri)
         if member is None:
+            self._tars.read_span(tar, wanted.revision, 0, min(wanted.size_bytes, 1))  # raises where S3 holds it back
             raise ReadFailed(ErrorCode.CORRUPT, "a tar that ends early, or is none; what follows cannot be read")
         revision, _, offset = wanted.revision.rpartition("@")
         return Fetched(self._tars.read_span(tar, revision, int(offset), wanted.size_bytes))
@@ -136,7 +137,8 @@ class TarSource:
     def _read(self, tar: SourceObject) -> list[SourceObject]:
         """Return the members of one tar, of several with one name the last, as unpacking would leave it.
 
-        A tar that is damaged is an object of its own, after the members before the damage: its row says so.
+        A tar that is damaged, or that S3 holds back (forbidden, archived, gone since it was listed), is an object of
+        its own, after the members before the damage: its row says so.
         """
         members: dict[str, SourceObject] = {}
         try:
@@ -146,7 +148,7 @@ class TarSource:
                         members.pop(member.name, None)
                         members[member.name] = self._object(tar, member)
                 is_whole = _ends_well(file, opened.offset)
-        except tarfile.TarError:
+        except (tarfile.TarError, ReadFailed):
             is_whole = False
         return [*members.values(), *([] if is_whole else [replace(tar, source=self.uri)])]
 

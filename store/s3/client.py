@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
 from store.again import Answer
@@ -18,6 +19,7 @@ from store.errors import LocationError
 from store.s3.errors import BodyBrokeOff
 from store.s3.listings import read_quickly
 from store.s3.options import S3Options
+from store.s3.renewing import renew_expired
 from store.s3.times import time_of
 
 if TYPE_CHECKING:
@@ -30,12 +32,13 @@ READ_TIMEOUT_S = 60
 """Between two pieces of an answer."""
 
 _BODY_ATTEMPTS = 3
+_DEFAULT_PROFILE = "default"
 
 
-def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Client":
+def client(options: S3Options, attempts: int) -> "S3Client":
     """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets).
 
-    `afresh` looks the credentials up again, in the environment, the profile and the files as they are now.
+    Credentials that have expired are looked up again, in the environment, the profile and the files as they are then.
 
     What botocore does for each request is most of what a request costs here, so it is spared what nobody needs: a
     description of itself made anew each time, and a check of parameters that S3 checks too.
@@ -51,12 +54,20 @@ def client(options: S3Options, attempts: int, *, afresh: bool = False) -> "S3Cli
         response_checksum_validation="when_required",
     )
     try:
-        session = boto3.session.Session(botocore_session=_quick_session()) if afresh else _default_session()
+        session = _default_session()
         made = session.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise LocationError(f"Cannot set up S3: {error}.", do="Check --endpoint-url and the AWS profile.") from error
     read_quickly(made)
+    renew_expired(made, lambda: _credentials_of_now(session.profile_name))
     return made
+
+
+def _credentials_of_now(profile: str) -> Credentials | None:
+    fresh = botocore.session.get_session()
+    if profile != _DEFAULT_PROFILE:  # which need not exist
+        fresh.set_config_variable("profile", profile)
+    return fresh.get_credentials()
 
 
 def _default_session() -> boto3.session.Session:

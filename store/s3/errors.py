@@ -25,10 +25,14 @@ Unreachable = HTTPClientError
 BodyBrokeOff = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
 """A body ended early, each time that it was asked for."""
 
-SLOW_DOWN = {"SlowDown", "503", "ServiceUnavailable", "Throttling", "ThrottlingException", "TooManyRequests", "429"}
-"""The service is there and asks for fewer requests."""
+_SLOW_DOWN = {"SlowDown", "503", "ServiceUnavailable", "Throttling", "ThrottlingException", "TooManyRequests", "429"}
+_BUSY = 503
+_LATER = _SLOW_DOWN | {"InternalError", "RequestTimeout", "RequestLimitExceeded"}
+_PASSES = {500, _BUSY, 502, 504, *range(520, 531)}
+"""HTTP statuses that pass, whatever the code beside them: MinIO says SlowDownRead; from 520 on they are Cloudflare's.
 
-_LATER = SLOW_DOWN | {"500", "502", "504", "InternalError", "RequestTimeout", "RequestLimitExceeded"}
+https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+"""
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 
@@ -91,7 +95,19 @@ def _cause(error: Exception) -> BaseException:
 def is_for_later(error: Exception) -> bool:
     """Return True where the service is at fault for now: busy, broken inside, or out of reach."""
     away = (Unreachable, *BodyBrokeOff, CredentialRetrievalError)
-    return error_code(error) in _LATER or isinstance(_cause(error), away)
+    return error_code(error) in _LATER or _status(error) in _PASSES or isinstance(_cause(error), away)
+
+
+def asks_for_less(error: Exception) -> bool:
+    """Return True where the service is there and asks for fewer requests."""
+    return error_code(error) in _SLOW_DOWN or _status(error) == _BUSY
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status of an answer, 0 where there was none."""
+    cause = _cause(error)
+    answer = cause.response.get("ResponseMetadata", {}) if isinstance(cause, ClientError) else {}
+    return int(answer.get("HTTPStatusCode", 0))
 
 
 def refused(verb: str, uri: str, error: Exception) -> LocationError:

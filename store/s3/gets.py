@@ -47,7 +47,7 @@ class _Road:
 
     base: str  # what stands before the key in a URL
     headers: tuple[str, ...]  # of every request
-    credentials: Any  # botocore's, which renew themselves where they can
+    signer: Any  # botocore's, which has the credentials of now
     connections: Connections
     shape: Any  # of an answer
 
@@ -68,7 +68,7 @@ class _Road:
         return cls(
             base,
             tuple(f"{name}: {value}" for name, value in said.items() if name not in _OF_ONE_REQUEST),
-            inside._request_signer._credentials,  # noqa: SLF001
+            inside._request_signer,  # noqa: SLF001
             connections,
             client.meta.service_model.operation_model("GetObject").output_shape,
         )
@@ -77,7 +77,8 @@ class _Road:
         """Return S3's answer and the body, or None where boto3 should ask; raise what boto3 raises."""
         own = [f"{header}: {request[name]}" for name, header in _HEADERS.items() if name in request]
         url = self.base + percent_encode(request["Key"], safe="/~")
-        said = self.connections.get(url, [*self.headers, *own], self.credentials.get_frozen_credentials())
+        credentials = self.signer._credentials  # noqa: SLF001  # as in `of`
+        said = self.connections.get(url, [*self.headers, *own], credentials.get_frozen_credentials())
         if said is None or said.status in _FOR_BOTO3:
             return None
         if said.status in _OK:

@@ -17,14 +17,11 @@ class S3Options:
     region: str | None = None
     requester_pays: bool = False
 
-    def client(self, attempts: int = 8, *, afresh: bool = False) -> "S3Client":
-        """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets).
-
-        `afresh` looks the credentials up again, as they are now.
-        """
+    def client(self, attempts: int = 8) -> "S3Client":
+        """Return a client for many threads at once, with standard retries (500, 503 SlowDown, timeouts, resets)."""
         from store.s3.client import client  # noqa: PLC0415  # boto3
 
-        return client(self, attempts, afresh=afresh)
+        return client(self, attempts)
 
     def request_payer(self) -> dict[str, Any]:
         """Return the request parameter for requester-pays buckets, or nothing."""
