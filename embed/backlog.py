@@ -3,8 +3,11 @@
 A listing that is complete early tells early how much there is to do, and is in the store should the job be killed.
 """
 
+import io
 import pickle  # read back by the process that wrote it, from a file without a name
+import random
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from threading import Condition
 
@@ -18,17 +21,16 @@ class Backlog:
         """Open the file; it has no name and goes with the process."""
         self._file = tempfile.TemporaryFile(prefix="clipsieve-backlog-")  # noqa: SIM115  # closed with this object
         self._changed = Condition()
-        self._written = self._read = 0  # bytes
-        self._ended = False
+        self._places: deque[int] = deque()  # of the pages in the file
+        self._ended = self._scattered = False
 
     def put(self, page: Sequence[SourceObject]) -> None:
         """Add a page."""
         if not page:
             return
         with self._changed:
-            self._file.seek(self._written)
+            self._places.append(self._file.seek(0, io.SEEK_END))
             pickle.dump(list(page), self._file, pickle.HIGHEST_PROTOCOL)
-            self._written = self._file.tell()
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -37,21 +39,26 @@ class Backlog:
             self._ended = True
             self._changed.notify_all()
 
+    def scatter(self) -> None:
+        """Give the pages at random from now on."""
+        self._scattered = True
+
     def close(self) -> None:
         """Drop the file; nobody may put or take any more."""
         self._file.close()
 
     def pages(self) -> Iterator[list[SourceObject]]:
-        """Yield the pages in order, waiting for each, until the backlog is ended and empty."""
+        """Yield the pages, in order unless scattered, waiting for each, until the backlog is ended and empty."""
         while (page := self._take()) is not None:
             yield page
 
     def _take(self) -> list[SourceObject] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._read < self._written)
-            if self._read == self._written:
+            self._changed.wait_for(lambda: self._ended or self._places)
+            if not self._places:
                 return None
-            self._file.seek(self._read)
+            if self._scattered:
+                self._places.rotate(-random.randrange(len(self._places)))  # noqa: S311  # no secret
+            self._file.seek(self._places.popleft())
             page: list[SourceObject] = pickle.load(self._file)  # noqa: S301  # as above
-            self._read = self._file.tell()
             return page

@@ -1,7 +1,7 @@
 """The one expensive step: every pending object of a source is read, decoded and embedded once, and accounted for.
 
     lister thread    page -> listing, ledger -> pending objects -> backlog on local disk
-    feeder thread    backlog -> budget -> readers
+    feeder thread    backlog -> what no other job has done (embed/company.py) -> budget -> readers
     reader threads   object -> bytes (embed/patience.py) -> a decoder (embed/prepare.py)
     decoders         bytes -> pixels, in processes of their own (embed/decoders)
     caller's thread  pixels -> batch -> device, and back one batch later -> rows
@@ -19,6 +19,7 @@ from threading import Event, Thread
 
 from embed.backlog import Backlog
 from embed.batches import Batches, image_row
+from embed.company import Company
 from embed.decoders import Memory
 from embed.encoders import Towers
 from embed.on_device.waiting import STAGE, Waiting
@@ -35,7 +36,7 @@ from embed.writer import PartWriter
 from store.again import Answer
 from store.extra_columns import keep_columns
 from store.layout import EncoderStore, new_run_id
-from store.ledger import Ledger
+from store.ledger import Ledger, Newcomers
 from store.listings import ListingWriter
 from store.prompts import add_prompts, missing_prompts
 from store.records import SourceObject, Status
@@ -101,6 +102,8 @@ class _Flow:
         self._waiting: Waiting | None = None
         self._prepare = Preparer(self._reads, self._decoding, job.tally)
         self._backlog = Backlog()
+        newcomers = self._again(partial(Newcomers, job.store, run_id, retry_failed=options.retry_failed))
+        self._company = Company(newcomers, self._backlog, job.tally, options.shard, self._again)
         service = self._reads.service
         job.tally.trouble = lambda: service.trouble
         places = {"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1}
@@ -147,7 +150,7 @@ class _Flow:
                     pending = ledger.pending(mine)
                     listing.add(page)
                     self._tally.listed += len(mine)
-                    self._tally.already_done += len(mine) - len(pending)
+                    self._tally.add_done(len(mine) - len(pending))
                     self._backlog.put(pending)
                 refuse_empty(job.source, listing.objects)
                 self._again(listing.finish)
@@ -167,7 +170,7 @@ class _Flow:
         """Submit the backlog, as fast as the budget allows; the last thing put on the queue is None."""
         try:
             for page in self._backlog.pages():
-                for wanted in page:
+                for wanted in self._company.left_of(page):
                     if not self._budget.take(wanted.size_bytes):
                         return
                     self._readers.put(wanted)

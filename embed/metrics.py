@@ -74,7 +74,7 @@ def exposition(tally: Tally, labels: dict[str, str]) -> str:
         [
             one.of("objects_listed", "gauge", "Objects listed so far.", {"": tally.listed}),
             one.of("listing_complete", "gauge", "1 once every object is listed.", {"": int(tally.listing_complete)}),
-            one.of("objects_done_before", "gauge", "Objects that earlier jobs have done.", {"": tally.already_done}),
+            one.of("objects_done_before", "gauge", "Objects that other jobs have done.", {"": tally.already_done}),
             one.of("objects_pending", "gauge", "Objects without an outcome.", {"": tally.wanted - tally.finished}),
             one.of("objects_total", "counter", "Objects by outcome.", outcomes, "outcome"),
             one.of("failed_total", "counter", "Failed images by error code.", dict(tally.errors), "error_code"),

@@ -38,6 +38,7 @@ class Tally:
     listing_complete: bool = False
     embedded: int = 0
     not_images: int = 0
+    parts: int = 0  # written
     errors: Counter[str] = field(default_factory=Counter)
     bytes_read: int = 0
     stage_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -56,7 +57,7 @@ class Tally:
 
     @property
     def wanted(self) -> int:
-        """Objects listed so far that no earlier job has done."""
+        """Objects listed so far that no other job has done."""
         return self.listed - self.already_done
 
     @property
@@ -81,6 +82,11 @@ class Tally:
         """Note what this process has computed since the work began, where that is one of the places."""
         if PYTHON in self.places:
             self.stage_seconds[PYTHON] = time.process_time() - self._python_began
+
+    def add_done(self, count: int) -> None:
+        """Count objects that other jobs have done, before or meanwhile."""
+        with self._lock:
+            self.already_done += count
 
     def add_bytes(self, count: int) -> None:
         """Count bytes read."""

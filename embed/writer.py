@@ -88,6 +88,7 @@ class PartWriter:
     def _write(self, name: str, rows: list[ImageRow]) -> None:
         with self._tally.stage("write"):
             patiently(lambda: self._try(name, rows), self._patience_s, self._hurry)
+            self._tally.parts += 1
             rows.clear()  # which whoever waits for this holds too
             give_back_freed_memory()
 

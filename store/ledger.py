@@ -88,6 +88,39 @@ class Ledger:
         self._starts = np.zeros(3, np.int64)
 
 
+class Newcomers:
+    """The images that other jobs write into a store while one works there; used by one thread at a time."""
+
+    def __init__(self, store: EncoderStore, run_id: str, *, retry_failed: bool = False) -> None:
+        """Know the parts that are there now, and the names of those that the run `run_id` will write."""
+        self._store, self._run_id, self._retry_failed = store, run_id, retry_failed
+        self._seen = set(store.parts("images"))
+        self._ids: list[tuple[_Halves, _Halves]] = []  # of each part, sorted
+
+    @property
+    def found(self) -> bool:
+        """Whether others have written any image since."""
+        return bool(self._ids)
+
+    def look(self) -> bool:
+        """Look for parts again; return whether others have written some since the last look."""
+        before = len(self._ids)
+        for name in (entry.name for entry in self._store.location.files("images")):
+            if name not in self._seen and name.endswith(".parquet") and self._run_id not in name:
+                found = _done(self._store, name, retry_failed=self._retry_failed, shard=WHOLE)
+                self._ids += [_sorted(found)] if len(found) else []
+                self._seen.add(name)
+        return len(self._ids) > before
+
+    def hold(self, halves: _Halves) -> npt.NDArray[np.bool_]:
+        """Return (N,) bool: which of (N, 2) ids others have written. Of ids that share 64 random bits one is taken."""
+        held = np.zeros(len(halves), np.bool_)
+        for high, low in self._ids:
+            at = np.minimum(np.searchsorted(high, halves[:, 0]), len(high) - 1)
+            held |= (high[at] == halves[:, 0]) & (low[at] == halves[:, 1])
+        return held
+
+
 def id_halves(ids: pa.ChunkedArray) -> _Halves:
     """Return a column of ids as (N, 2) numbers, the first and the last 64 bits of each."""
     chunks = [

@@ -1,6 +1,7 @@
 """Pass 1 from end to end: every object of a source ends in exactly one outcome, once, whatever happens in between."""
 
 import io
+import os
 import re
 import shutil
 from collections import Counter
@@ -16,11 +17,12 @@ from PIL import Image
 
 import clipsieve
 from embed import start as start_module
-from embed.request import EmbedRequest, Started, Summary
+from embed.request import EmbedRequest, JobOptions, Started, Summary
 from store.errors import SourceError, StoreDamaged, UsageError, WrongEncoder
 from store.layout import Store
 from store.location import FolderLocation
 from store.parts import read_part
+from store.shards import Shard
 from tests.embedding import all_rows, command, embed, embed_command, outcomes, shelf
 from tests.pictures import OUTCOMES, picture_bytes
 from tests.stores import ENCODER, files_of
@@ -204,6 +206,38 @@ def test_overlapping_workers(album: Path, place: Path, tiny_encoder: Path) -> No
     assert len(all_rows(place)) == 2 * 4
     assert len(outcomes(place)) == 4
     assert embed(album, place, tiny_encoder).already_done == 4
+
+
+@pytest.mark.parametrize("shard", ["1/1", "1/2"])
+def test_what_another_job_does_meanwhile(shard: str, tmp_path: Path, tiny_encoder: Path) -> None:
+    """What another job has written is not begun any more: both embed what was in hand, and share the rest.
+
+    A job with a share of its own looks for nobody, as all others leave that share alone.
+    """
+    album, place, count = tmp_path / "album", tmp_path / "store", 60
+    album.mkdir()
+    for number in range(count):
+        (album / f"{number:02}.jpg").write_bytes(picture_bytes(number))
+    others: list[Summary] = []
+
+    def start_another(_: Started) -> Callable[[], None]:
+        return lambda: None if others else others.append(embed(album, place, tiny_encoder, part_rows=7))
+
+    options = JobOptions(batch_size=2, part_rows=2, shard=Shard.parse(shard))
+    encoder = f"local-dir:{tiny_encoder}"
+    words = EmbedRequest(str(album), str(place), encoder, device="cpu", precision="fp32", options=options)
+    outer = start_module.run(words, on_start=start_another)
+    assert [other.embedded for other in others] == [count]
+    rows = all_rows(place)
+    assert len(rows) == count + outer.embedded
+    assert len(outcomes(place)) == count
+    assert outer.pending == 0
+    if shard == "1/1":
+        in_flight = max(4 * 2, 2 * ((os.cpu_count() or 1) + 2))
+        assert 0 < outer.embedded <= 2 * in_flight, "what was begun, and the part that was being written"
+        assert outer.already_done == count - outer.embedded
+    else:
+        assert outer.already_done == 0
 
 
 def test_two_sources_in_one_store(album: Path, place: Path, tiny_encoder: Path) -> None:

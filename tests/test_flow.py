@@ -1,6 +1,7 @@
 """The parts between listing and writing: memory is bounded, parts are cut in time, and no error is lost on the way."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -93,16 +94,23 @@ def test_readers_end_with_what_they_have_in_hand() -> None:
     assert done == ["in/a"]
 
 
-@given(pages=st.lists(st.lists(st.integers(0, 5).map(lambda k: listed(f"in/{k}")), max_size=3), max_size=8))
-def test_backlog_is_a_queue(pages: list[list[SourceObject]]) -> None:
-    """What is put into the backlog comes out once, in order, however the two threads take turns."""
+@given(
+    pages=st.lists(st.lists(st.integers(0, 5).map(lambda k: listed(f"in/{k}")), max_size=3), max_size=8),
+    scattered=st.booleans(),
+)
+def test_backlog_is_a_queue(pages: list[list[SourceObject]], *, scattered: bool) -> None:
+    """What is put into the backlog comes out once, however the two threads take turns; in order, unless scattered."""
     backlog = Backlog()
+    if scattered:
+        backlog.scatter()
     with ThreadPoolExecutor(1) as pool:
         taken = pool.submit(lambda: [one for page in backlog.pages() for one in page])
         for page in pages:
             backlog.put(page)
         backlog.end()
-        assert taken.result(10) == [one for page in pages for one in page]
+        found, put = taken.result(10), [one for page in pages for one in page]
+        assert Counter(one.key for one in found) == Counter(one.key for one in put)
+        assert scattered or found == put
     backlog.close()
 
 
