@@ -16,6 +16,7 @@ ONLY_BY_NAME = {
     "latency",
     "ledger",
     "machine",
+    "model_rate",
     "query",
     "spectra",
     "synthetic",

@@ -1,6 +1,8 @@
 """Pass 1 against its floor: what decoding, the model and fetching allow, each alone, and what the whole job does.
 
-    python -m bench.embed [--photos FOLDER] [--encoder MODEL/PRETRAINED] [--limit N] [--decoders 0]
+    python -m bench.embed [--photos FOLDER] [--encoder MODEL/PRETRAINED] [--limit N] [--decoders 0] [--batch-size 64]
+    python -m bench.embed --random-weights --encoder ViT-L-14 [--local] [--compile]    for a GPU: an architecture, and
+                                              the job from the folder itself
     python -m bench.embed --latency 50        the job against the loop that users write, a far server, a small model
     python -m bench.embed --clip-retrieval PYTHON      the peer too: an environment with clip-retrieval 2.45;
                                               with --rounds 0 the peer alone
@@ -17,6 +19,7 @@ what an image costs at each stage alone; on a GPU it is the slowest stage. Witho
 
 import argparse
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -28,13 +31,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import clipsieve
-from bench import embed_bombs, embed_feed, embed_growth, embed_peers, embed_start
+from bench import embed_bombs, embed_feed, embed_growth, embed_peers, embed_start, model_rate
 from bench.machine import describe, peak_memory_mb
 from embed.batches import IN_FLIGHT
 from embed.decoders import Decoding, Memory, Processes, Settings, Threads
@@ -63,6 +67,10 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--photos", type=Path)
     words.add_argument("--encoder")
+    words.add_argument("--random-weights", action="store_true")
+    words.add_argument("--batch-size", type=int, default=64)
+    words.add_argument("--compile", action="store_true")
+    words.add_argument("--local", action="store_true", help="the job reads the folder, and not S3")
     words.add_argument("--limit", type=int, default=1_000_000)
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--decoders", type=int)
@@ -94,20 +102,24 @@ def main() -> None:
             with _bucket_of(photos, given.latency):
                 embed_peers.plain_loop(BUCKET, SOURCE, folder, given.rounds)
             return
-        towers = load_towers(
-            parse_encoder(given.encoder or "ViT-B-32", random_weights=given.encoder is None), device=given.device
-        )
+        encoder, random = given.encoder or "ViT-B-32", given.random_weights or given.encoder is None
+        towers = load_towers(parse_encoder(encoder, random_weights=random), device=given.device)
         print(f"encoder                 {towers.encoder.encoder_id} on {towers.device}, {towers.encoder.precision}")
-        options = JobOptions(decoders=given.decoders)
+        if given.compile:
+            towers.image.compile(given.batch_size)
+        options = JobOptions(decoders=given.decoders, batch_size=given.batch_size, compile=given.compile)
+        source = str(_copied(photos, folder / "album")) if given.local else SOURCE
         if given.rounds:
             with _bucket_of(photos, None):
-                _rounds(
+                alone = _rounds(
                     given.rounds,
-                    photos,
-                    towers,
-                    lambda store: _job(store, given.encoder, given.device, options),
+                    partial(_alone, photos, towers, given.batch_size),
+                    lambda store: clipsieve.embed(
+                        source, store, encoder=encoder, random_weights=random, device=given.device, options=options
+                    ),
                     folder,
                 )
+            print(model_rate.line(towers, alone.model))
         if given.clip_retrieval:
             embed_peers.clip_retrieval(given.clip_retrieval, photos, towers, folder)
     print(f"peak memory             {peak_memory_mb():8,.0f} MB, baselines included, decoders not")
@@ -135,31 +147,35 @@ class Alone:
         return "".join(f"{1 / seconds:11,.1f}" for seconds in rates)
 
 
-def _rounds(rounds: int, photos: list[Path], towers: Towers, job: Callable[[str], Summary], folder: Path) -> None:
-    """Print what each stage does alone and what the job does, in images/s, and the median of their ratios."""
+def _rounds(rounds: int, alone: Callable[[], Alone], job: Callable[[str], Summary], folder: Path) -> Alone:
+    """Print what each stage does alone and what the job does, in images/s, and the median of their ratios.
+
+    Return what the stages did last.
+    """
     stages = ("model", "processes", "threads", "fetching", "floor")
     print(f"{'images/s':10}{''.join(f'{name:>11}' for name in stages)}{'job to disk':>21}{'job to S3':>21}")
     shares: dict[str, list[float]] = {"disk": [], "S3": []}
     for k in range(rounds):
-        alone = _alone(photos, towers)
-        line = f"round {k + 1:<4}{alone.line()}"
+        stage = alone()
+        line = f"round {k + 1:<4}{stage.line()}"
         for kind, store in (("disk", folder / f"store-{k}"), ("S3", f"s3://{BUCKET}-store/store-{k}")):
             summary = job(str(store))
             rate = embed_peers.rate(summary)
-            shares[kind].append(rate * alone.floor)
+            shares[kind].append(rate * stage.floor)
             line += f"{rate:10,.1f} = {shares[kind][-1]:.2f} of it"
         print(line, flush=True)
     print(f"busy in the last job    {embed_peers.busy(summary)}")
     for kind, found in shares.items():
         print(f"job to {kind:17}{statistics.median(found):8.2f} of the floor, the median of {rounds} rounds")
+    return stage
 
 
-def _alone(photos: list[Path], towers: Towers) -> Alone:
+def _alone(photos: list[Path], towers: Towers, size: int) -> Alone:
     """Measure each stage by itself; decoding is that of the job: decode, hash, shrink, thumbnail."""
     settings = Settings(towers.image.geometry or Geometry(*towers.image.input_shape[1:]))
     contents = [photo.read_bytes() for photo in photos[:400]]
     return Alone(
-        _model_alone(towers),
+        _model_alone(towers, size),
         _decoding_alone(contents, Processes(CORES, settings, Memory(1 << 30))),
         _decoding_alone(contents, Threads(CORES, settings, Memory(1 << 30))),
         _fetching_alone(),
@@ -167,9 +183,9 @@ def _alone(photos: list[Path], towers: Towers) -> Alone:
     )
 
 
-def _model_alone(towers: Towers) -> float:
+def _model_alone(towers: Towers, size: int) -> float:
     """Measure the model on ready batches, as many of them at the device at once as in a job."""
-    batch = np.random.default_rng(0).integers(0, 256, (64, *towers.image.input_shape), dtype=np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, (size, *towers.image.input_shape), dtype=np.uint8)
     towers.image.encode(batch)
     batches = 2 if towers.device.startswith("cpu") else 100
     flying: deque[Pending] = deque()
@@ -206,16 +222,18 @@ def _fetching_alone() -> float:
     return (time.perf_counter() - began) / len(objects)
 
 
-def _job(store: str, encoder: str | None, device: str, options: JobOptions) -> Summary:
-    words = {"encoder": encoder or "ViT-B-32", "random_weights": encoder is None, "device": device}
-    return clipsieve.embed(SOURCE, store=store, options=options, **words)
-
-
 def _photos(folder: Path, limit: int) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
     if not found:
         sys.exit(f"There are no photos below {folder}.")
     return found[:: max(1, len(found) // limit)][:limit]
+
+
+def _copied(photos: list[Path], folder: Path) -> Path:
+    folder.mkdir()
+    for number, photo in enumerate(photos):
+        shutil.copy(photo, folder / f"{number:06d}-{photo.name}")
+    return folder
 
 
 def _drawn(folder: Path, count: int = 600) -> Path:

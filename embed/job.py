@@ -102,8 +102,10 @@ class _Flow:
         self._waiting: Waiting | None = None
         self._prepare = Preparer(self._reads, self._decoding, job.tally)
         self._backlog = Backlog()
-        newcomers = self._again(partial(Newcomers, job.store, run_id, retry_failed=options.retry_failed))
-        self._company = Company(newcomers, self._backlog, job.tally, options.shard, self._again)
+        # No method of this is handed on: what would hold it as it holds that, nobody would let go when the job ends.
+        again = partial(patiently, limit_s=options.patience_s, over=job.over)
+        newcomers = again(partial(Newcomers, job.store, run_id, retry_failed=options.retry_failed))
+        self._company = Company(newcomers, self._backlog, job.tally, options.shard, again)
         service = self._reads.service
         job.tally.trouble = lambda: service.trouble
         places = {"read": readers, "decode": self._decoding.count, "encode": 1, "write": 1}

@@ -292,7 +292,8 @@ def test_credentials_that_are_renewed(  # noqa: PLR0917  # a case is its paramet
     def expire(method: str, path: str) -> Answer:
         if not path.startswith(where) or (what == "store" and method != "PUT"):
             return None
-        seen.append(s3.requests[-1].headers["x-amz-security-token"])
+        asked = next(one for one in reversed([*s3.requests]) if one.path == path)  # others are asked meanwhile
+        seen.append(asked.headers["x-amz-security-token"])
         write("new")
         return (400, "ExpiredToken") if seen[-1] == "old" else None
 
