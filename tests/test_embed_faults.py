@@ -280,7 +280,9 @@ def test_credentials_that_are_renewed(  # noqa: PLR0917  # a case is its paramet
 
     def write(token: str) -> None:
         lines = [f"aws_access_key_id={s3.access_key}", f"aws_secret_access_key={s3.secret_key}"]
-        profile.write_text("\n".join(["[default]", *lines, f"aws_session_token={token}"]))
+        written = profile.with_suffix(f".{threading.get_ident()}")  # and put in place: it may be read meanwhile
+        written.write_text("\n".join(["[default]", *lines, f"aws_session_token={token}"]))
+        written.replace(profile)
 
     write("old")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
