@@ -295,9 +295,10 @@ def test_credentials_that_are_renewed(  # noqa: PLR0917  # a case is its paramet
         if not path.startswith(where) or (what == "store" and method != "PUT"):
             return None
         asked = next(one for one in reversed([*s3.requests]) if one.path == path)  # others are asked meanwhile
-        seen.append(asked.headers["x-amz-security-token"])
+        token = asked.headers["x-amz-security-token"]
+        seen.append(token)
         write("new")
-        return (400, "ExpiredToken") if seen[-1] == "old" else None
+        return (400, "ExpiredToken") if token == "old" else None
 
     s3.faults.append(expire)
     place = f"s3://{bucket}/store" if what == "store" else tmp_path / "store"
