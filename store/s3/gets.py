@@ -22,10 +22,11 @@ from botocore.parsers import create_parser
 from botocore.utils import percent_encode
 
 from store.s3.client import get_object, whole
-from store.s3.connections import Connections
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from store.s3.connections import Connections
 
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+(?:/[^/]+)*/\d{8}/(?P<region>[^/]+)/s3/aws4_request,")
 _OF_ONE_REQUEST = {
@@ -48,7 +49,7 @@ class _Road:
     base: str  # what stands before the key in a URL
     headers: tuple[str, ...]  # of every request
     signer: Any  # botocore's, which has the credentials of now
-    connections: Connections
+    connections: "Connections"
     shape: Any  # of an answer
 
     @classmethod
@@ -59,6 +60,8 @@ class _Road:
         named = percent_encode(key, safe="/~")
         if signed is None or not sent.url.endswith(f"/{named}"):
             return None
+        from store.s3.connections import Connections  # noqa: PLC0415  # of the extra [embed], without which --help answers
+
         base = sent.url.removesuffix(named)
         inside: Any = client  # which shows its credentials and how it connects to nobody
         session = inside._endpoint.http_session  # noqa: SLF001
