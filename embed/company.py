@@ -10,8 +10,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from embed.backlog import Backlog
 from embed.progress import Tally
 from store.again import Again
@@ -56,8 +54,7 @@ class Company:
     def _pending(self, objects: Sequence[SourceObject]) -> deque[SourceObject]:
         if not self._newcomers.found:
             return deque(objects)
-        halves = np.frombuffer(b"".join(o.image_id.bytes for o in objects), ">u8").reshape(-1, 2).astype(np.uint64)
-        pending = [objects[place] for place in np.flatnonzero(~self._newcomers.hold(halves)).tolist()]
+        pending = self._newcomers.pending(objects)
         self._tally.add_done(len(objects) - len(pending))
         random.shuffle(pending)
         return deque(pending)

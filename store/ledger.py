@@ -62,7 +62,7 @@ class Ledger:
 
     def pending_places(self, image_ids: Sequence[bytes]) -> list[int]:
         """Return the places of those ids, in their order, that no part holds yet."""
-        return self.pending_of(np.frombuffer(b"".join(image_ids), ">u8").reshape(-1, 2).astype(np.uint64))
+        return self.pending_of(_halves(image_ids))
 
     def pending_of(self, halves: _Halves) -> list[int]:
         """Return the places of those ids that no part holds yet; `halves` is (N, 2), the ids as pairs of numbers."""
@@ -112,13 +112,14 @@ class Newcomers:
                 self._seen.add(name)
         return len(self._ids) > before
 
-    def hold(self, halves: _Halves) -> npt.NDArray[np.bool_]:
-        """Return (N,) bool: which of (N, 2) ids others have written. Of ids that share 64 random bits one is taken."""
+    def pending(self, objects: Sequence[SourceObject]) -> list[SourceObject]:
+        """Return those objects, in their order, that no other has written. Of ids that share 64 bits one is seen."""
+        halves = _halves([o.image_id.bytes for o in objects])
         held = np.zeros(len(halves), np.bool_)
         for high, low in self._ids:
             at = np.minimum(np.searchsorted(high, halves[:, 0]), len(high) - 1)
             held |= (high[at] == halves[:, 0]) & (low[at] == halves[:, 1])
-        return held
+        return [objects[place] for place in np.flatnonzero(~held).tolist()]
 
 
 def id_halves(ids: pa.ChunkedArray) -> _Halves:
@@ -129,6 +130,10 @@ def id_halves(ids: pa.ChunkedArray) -> _Halves:
         if len(chunk)
     ]
     return np.concatenate(chunks).astype(np.uint64) if chunks else np.empty((0, 2), np.uint64)
+
+
+def _halves(image_ids: Sequence[bytes]) -> _Halves:
+    return np.frombuffer(b"".join(image_ids), ">u8").reshape(-1, 2).astype(np.uint64)
 
 
 def _done(store: EncoderStore, name: str, *, retry_failed: bool, shard: Shard) -> _Halves:
